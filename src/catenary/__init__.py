@@ -1,0 +1,1 @@
+"""U-Net segmentation that people can trust."""

@@ -1,0 +1,1 @@
+"""From a folder to cases, classes, findings, splits and a fingerprint."""

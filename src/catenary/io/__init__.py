@@ -1,0 +1,1 @@
+"""Reading and writing pixels, one file a format family."""

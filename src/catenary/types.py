@@ -1,0 +1,91 @@
+"""The few things that every part passes on: `Image`, `Grid`, and the legend of axis names.
+
+Array annotations name their axes with these letters::
+
+    b batch    c channels of an image    k classes (or regions) of an answer
+    d slices   h rows                    w columns
+
+An array's axes always stand in the order ``b c d h w`` (those that it has), channels first. Spatial tuples
+(sizes, spacings, patches) follow the same order: ``(h, w)`` in 2D, ``(d, h, w)`` in 3D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["IGNORE", "Grid", "Image", "Progress", "silent"]
+
+#: Label value of pixels that count neither in a loss nor in a metric. Classes use 0..254.
+IGNORE = 255
+
+#: Called as ``progress(what, done, total)`` from long work; ``done`` grows to ``total``.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The `Progress` that shows nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """Where the pixels of an array lie in the world.
+
+    Attributes:
+        spacing: Size of one pixel along each spatial axis in `unit`, in array order; None where unknown.
+        unit: Unit of `spacing`, for example ``"um"`` or ``"mm"``.
+        affine: Row-major affine from pixel to world coordinates, as the file states it; None where it has none.
+        crs: Coordinate reference system of `affine` as an authority code or WKT.
+
+    >>> Grid(spacing=(0.5, 0.5), unit="um").pixel_size
+    0.25
+    """
+
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    affine: tuple[float, ...] | None = None
+    crs: str | None = None
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Area (2D) or volume (3D) of one pixel in `unit` to the power of the rank; None without spacing."""
+        return None if self.spacing is None else float(np.prod(self.spacing))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """Pixels with all that is needed to put an answer back onto them.
+
+    Attributes:
+        array: ``(c, h, w)`` or ``(c, d, h, w)`` in the type the file had (uint8, uint16, float32, ...).
+        grid: Where the pixels lie.
+        valid: Boolean ``(h, w)`` or ``(d, h, w)``, False where the file has no data; None when all is valid.
+        source: The file or other origin, for messages.
+
+    >>> image = Image(array=np.zeros((3, 4, 5), np.uint8))
+    >>> image.channels, image.shape
+    (3, (4, 5))
+    """
+
+    array: NDArray[Any]
+    grid: Grid = field(default_factory=Grid)
+    valid: NDArray[np.bool_] | None = None
+    source: str = "array"
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.array.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial size, ``(h, w)`` or ``(d, h, w)``."""
+        return tuple(int(n) for n in self.array.shape[1:])
+
+    def with_array(self, array: NDArray[Any]) -> Image:
+        """The same image with other pixels."""
+        return replace(self, array=array)
