@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class LabelSet(BaseModel):
     regions: dict[str, tuple[int, ...]] = {}
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> LabelSet:
         count = len(self.names)
         if not 2 <= count <= 254:
             raise ValueError(f"a label set needs 2 to 254 classes with the background, found {count}")

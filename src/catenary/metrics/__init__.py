@@ -1,1 +1,7 @@
-"""What predictions are measured by."""
+"""What predictions are measured by.
+
+- `counts`: metrics of true and false positives and negatives; `surface`: of outlines; `objects`: of things.
+- `registry`: all of them in one table, with formula, range and what happens on empty masks.
+- `intervals`: bootstrap over groups; `baselines`: answers that need no learning.
+- `evaluation`: `Scorer`, `Evaluation`, `compare`.
+"""

@@ -1,1 +1,17 @@
-"""Tables, plots and the HTML report."""
+"""Tables, charts and the self-contained HTML report."""
+
+from catenary.report.data import GalleryCase, Measurement, ReportData
+from catenary.report.html import write_report
+from catenary.report.pictures import discrepancy, overlay, to_rgb8
+from catenary.report.views import pick_cases
+
+__all__ = [
+    "GalleryCase",
+    "Measurement",
+    "ReportData",
+    "discrepancy",
+    "overlay",
+    "pick_cases",
+    "to_rgb8",
+    "write_report",
+]

@@ -1,0 +1,188 @@
+"""What the commands print: tables on standard output, drawn by rich when there is something to draw."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from catenary.cli.settings import Setting
+    from catenary.data.cases import Dataset
+    from catenary.data.findings import Finding
+    from catenary.data.fingerprint import Fingerprint
+    from catenary.metrics.evaluation import Comparison, Evaluation
+    from catenary.plan import Plan
+    from catenary.predict import PredictionRecord
+    from catenary.workflow import Run
+
+__all__ = [
+    "comparison",
+    "dataset",
+    "evaluation",
+    "files",
+    "findings",
+    "plan",
+    "predictions",
+    "run",
+    "settings",
+]
+
+#: Width of tables that do not go to a terminal.
+PIPE_WIDTH = 120
+#: Scores shown, where they were measured; the report holds all of them.
+SHOWN = ("dice", "iou", "boundary_iou", "hd95")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process here; `main` does it in its own way
+
+    width = None if sys.stdout.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size().columns)
+    return Plain(width=width, highlight=False, emoji=False)
+
+
+def _table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, expand=False
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: object, style: str = "") -> None:
+    """A row of plain text: a ``[`` in a name is a bracket, not rich's markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(str(cell)) for cell in cells), style=style)
+
+
+def settings(rows: Iterable[Setting]) -> None:
+    """A table of fields for ``--set``."""
+    table = _table("field", "type", "default", "meaning")
+    for row in rows:
+        _add(table, row.key, row.kind, row.default, row.meaning)
+    _console().print(table)
+
+
+def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
+    """What a data set holds."""
+    table = _table("what", "found", title=data.name)
+    table.show_header = False
+    masks = sum(case.mask is not None for case in data.cases)
+    _add(table, "cases", f"{len(data.cases)}, {masks} with a mask ({data.layout})")
+    groups = {case.group for case in data.cases}
+    if len(groups) < len(data.cases):
+        _add(table, "groups", len(groups))
+    if fingerprint is not None:
+        small, large = (" x ".join(map(str, size)) for size in (fingerprint.size_min, fingerprint.size_max))
+        _add(table, "size", small if small == large else f"{small} to {large} (rows x columns)")
+        _add(table, "pixels", f"{fingerprint.channels} channel{'s'[: fingerprint.channels > 1]} of {fingerprint.dtype}")
+        for name, share, presence in zip(
+            fingerprint.class_names, fingerprint.class_shares, fingerprint.class_presence, strict=True
+        ):
+            _add(table, f"class {name}", f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases")
+    if data.grid.spacing is not None:
+        _add(
+            table, "spacing", f"{' x '.join(f'{step:g}' for step in data.grid.spacing)} {data.grid.unit or ''}".strip()
+        )
+    if data.licence:
+        _add(table, "licence", data.licence)
+    _console().print(table)
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """What the doctor found, worst first, each with its remedy."""
+    console = _console()
+    if not found:
+        console.print("Nothing wrong was found.")
+        return
+    table = _table("level", "what", "remedy", title="Findings")
+    styles = {"error": "red", "warning": "yellow", "note": ""}
+    for finding in sorted(found, key=lambda one: list(styles).index(one.level)):
+        _add(table, finding.level, finding.message, finding.remedy, style=styles[finding.level])
+    console.print(table)
+
+
+def plan(made: Plan) -> None:
+    """Each decision with its reason."""
+    table = _table("field", "value", "reason", title="Plan")
+    for field, value, reason in made.rows():
+        _add(table, field, value, reason)
+    console = _console()
+    console.print(table)
+    if made.expected_steps:
+        console.print(f"About {made.expected_steps} optimiser steps are expected.")
+
+
+def evaluation(measured: Evaluation) -> None:
+    """Scores by class with their 95 % intervals, and what needs no learning below them."""
+    from catenary.metrics.table import table_rows
+
+    header, *rows = table_rows(measured, SHOWN)
+    cases = "1 case" if measured.n == 1 else f"{measured.n} cases"
+    table = _table("class", *header[1:], title=f"{measured.split}: {cases}, with 95 % intervals")
+    for row in rows:
+        style = (
+            "bold"
+            if row[0] == "mean"
+            else "dim"
+            if row[0].removeprefix("without learning: ") in measured.baselines
+            else ""
+        )
+        _add(table, *row, style=style)
+    console = _console()
+    console.print(table)
+    if "hd95" in measured.mean:
+        console.print(f"HD95 in {measured.unit}; the report holds every score.", markup=False)
+
+
+def run(done: Run) -> None:
+    """Scores of a finished run, and where everything is."""
+    evaluation(done.evaluation)
+    files({"run": done.path, "report": done.report})
+    _console().print(f"Segment new images with: catenary predict {done.path} IMAGE... --out DIR", soft_wrap=True)
+
+
+def files(written: Mapping[str, Path]) -> None:
+    """Where results are."""
+    table = _table("what", "path")
+    table.show_header, table.box = False, None
+    for what, path in written.items():
+        _add(table, what, path)
+    _console().print(table)
+
+
+def predictions(records: Sequence[PredictionRecord], out: Path) -> int:
+    """How many masks were written where, and each input that failed; the exit code."""
+    console = _console()
+    failed = [record for record in records if record.error]
+    done = len(records) - len(failed)
+    console.print(f"{done} mask{'s'[: done != 1]} written to {out}", markup=False, soft_wrap=True)
+    for record in failed:
+        print(f"catenary: error: {record.error}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def comparison(both: Comparison) -> None:
+    """Two runs and their paired differences."""
+    from catenary.metrics.table import comparison_rows
+
+    header, *rows = comparison_rows(both, SHOWN)
+    groups = "" if both.groups == both.n else f" in {both.groups} groups"
+    table = _table(*header, title=f"{both.n} cases{groups}, paired; difference = {both.b} - {both.a}")
+    for row in rows:
+        _add(table, *row)
+    _console().print(table)

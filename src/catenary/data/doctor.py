@@ -1,0 +1,358 @@
+"""What is wrong with a data set, before a network learns it.
+
+A check is a function from the facts to findings; `CHECKS` lists them. Errors stop training, warnings are shown and
+put in the report, notes say what is worth knowing. Every finding names the cases, the value found and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from catenary.data.cases import Dataset
+from catenary.data.facts import CaseFacts
+from catenary.data.findings import Finding
+from catenary.data.leaks import duplicates, order, possible_groups, torn_groups
+from catenary.data.splits import Splits
+from catenary.data.survey import Survey
+from catenary.errors import DataError
+
+__all__ = ["CHECKS", "MINIMUM_SIDE", "examine", "stop_on_errors"]
+
+#: Images with a shorter side cannot be segmented by a network that halves them a few times.
+MINIMUM_SIDE = 8
+
+_RARE = 0.01
+_LEVELS = {"error": 0, "warning": 1, "note": 2}
+
+
+def examine(dataset: Dataset, survey: Survey, split: Splits | None = None) -> tuple[Finding, ...]:
+    """All findings, errors first.
+
+    Args:
+        dataset: The cases; findings made while opening it are passed on.
+        survey: Facts of the same cases.
+        split: A division to be checked for leaks; None before there is one.
+    """
+    found = list(dataset.findings)
+    for check in CHECKS:
+        found += check(dataset, survey.facts, split)
+    unique = {(f.code, f.message, f.cases): f for f in found}
+    return tuple(sorted(unique.values(), key=lambda f: _LEVELS[f.level]))
+
+
+def stop_on_errors(findings: Sequence[Finding]) -> None:
+    """Refuse a data set with errors.
+
+    Raises:
+        DataError: All errors in one message, a line each.
+
+    >>> stop_on_errors([])
+    """
+    errors = [f for f in findings if f.level == "error"]
+    if not errors:
+        return
+    lines = [f"{f.message}; {f.remedy}" for f in errors]
+    if len(lines) == 1:
+        raise DataError(lines[0])
+    raise DataError("\n".join([f"the data set has {len(lines)} errors:", *(f"  - {line}" for line in lines)]))
+
+
+def _named(facts: Sequence[CaseFacts], shown: int = 3) -> str:
+    """The first few names.
+
+    >>> _named([CaseFacts(name=n, group=n, trouble="x") for n in "abcde"])
+    'a, b, c and 2 more'
+    """
+    names = [f.name for f in facts]
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def _names(facts: Sequence[CaseFacts]) -> tuple[str, ...]:
+    return tuple(f.name for f in facts)
+
+
+def _files(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    for bad in (f for f in facts if f.trouble):
+        yield Finding(
+            level="error",
+            code="unreadable",
+            message=f"case '{bad.name}' cannot be read: {bad.trouble}",
+            remedy="replace the file, or take the case out of the data set",
+            cases=(bad.name,),
+        )
+    for bad in (f for f in facts if f.readable and f.mask_size != (0, 0) and f.size != f.mask_size):
+        image, mask = ("x".join(str(n) for n in size) for size in (bad.size, bad.mask_size))
+        turned = bad.size == bad.mask_size[::-1]
+        yield Finding(
+            level="error",
+            code="size-mismatch",
+            message=f"case '{bad.name}': the image is {image} pixels (h x w), its mask {mask}",
+            remedy="one of the two is turned by 90 degrees (EXIF orientation): save both upright"
+            if turned
+            else "export the mask at the size of the image, or correct the pairing",
+            cases=(bad.name,),
+        )
+    small = [f for f in facts if f.readable and min(f.size) < MINIMUM_SIDE]
+    if small:
+        least = min(small, key=lambda f: min(f.size))
+        yield Finding(
+            level="error",
+            code="too-small",
+            message=f"{_images(small)} shorter than {MINIMUM_SIDE} px on a side, the least "
+            f"{least.size[0]}x{least.size[1]}: {_named(small)}",
+            remedy=f"take them out, or enlarge them to at least {MINIMUM_SIDE} px",
+            cases=_names(small),
+        )
+
+
+def _images(facts: Sequence[CaseFacts]) -> str:
+    return f"{len(facts)} image{' is' if len(facts) == 1 else 's are'}"
+
+
+def _intensities(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    read = [f for f in facts if f.readable]
+    if not read:
+        return
+    broken = [f for f in read if f.not_finite]
+    if broken:
+        yield Finding(
+            level="error",
+            code="not-finite",
+            message=f"{len(broken)} images hold NaN or infinite values, {sum(f.not_finite for f in broken)} in all: "
+            f"{_named(broken)}",
+            remedy="replace these values (by the background level, for example) or mark them as no data in the file",
+            cases=_names(broken),
+        )
+    flat = [f for f in read if f.constant]
+    if flat:
+        yield Finding(
+            level="warning",
+            code="constant-image",
+            message=f"{_images(flat)} one flat colour (value {flat[0].maximum[0]:g}): {_named(flat)}",
+            remedy="a failed export or an empty field: take them out unless they are meant",
+            cases=_names(flat),
+        )
+    channels = Counter(f.channels for f in read)
+    if len(channels) > 1:
+        common = channels.most_common(1)[0][0]
+        odd = [f for f in read if f.channels != common]
+        told = ", ".join(f"{count} with {n}" for n, count in channels.most_common())
+        yield Finding(
+            level="error",
+            code="mixed-channels",
+            message=f"images differ in their number of channels ({told}): {_named(odd)}",
+            remedy="save all with the same channels (all grey, or all RGB without alpha)",
+            cases=_names(odd),
+        )
+        return
+    dtypes = Counter(f.dtype for f in read)
+    if len(dtypes) > 1:
+        odd = [f for f in read if f.dtype != dtypes.most_common(1)[0][0]]
+        told = ", ".join(f"{count} {name}" for name, count in dtypes.most_common())
+        yield Finding(
+            level="warning",
+            code="mixed-types",
+            message=f"images differ in their number type ({told}): {_named(odd)}",
+            remedy="save all in one type and range, or normalise each image by itself: --set prepare.normalise=image",
+            cases=_names(odd),
+        )
+    yield from _ranges([f for f in read if not f.constant], mixed=len(dtypes) > 1)
+    yield from _channels(read)
+
+
+def _ranges(facts: Sequence[CaseFacts], *, mixed: bool) -> Iterator[Finding]:
+    if len(facts) < 2 or mixed:
+        return
+    reach = np.array([max(q[-3] - q[2] for q in f.quantiles) for f in facts])  # 1st to 99th percentile
+    middle = float(np.median(reach))
+    odd = [f for f, r in zip(facts, reach, strict=True) if r > 0 and not 1 / 50 <= r / max(middle, 1e-30) <= 50]
+    if odd and middle > 0:
+        values = ", ".join(f"{f.minimum[0]:g} to {f.maximum[0]:g}" for f in odd[:3])
+        yield Finding(
+            level="warning",
+            code="mixed-ranges",
+            message=f"{len(odd)} images have an intensity range over 50 times wider or narrower than the usual "
+            f"{middle:g} ({values}): {_named(odd)}",
+            remedy="bring all to one scale (0..1 beside 0..255?), or normalise each image by itself: "
+            "--set prepare.normalise=image",
+            cases=_names(odd),
+        )
+
+
+def _channels(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
+    count = facts[0].channels
+    if count > 1 and all(f.same_channels for f in facts):
+        yield Finding(
+            level="note",
+            code="same-channels",
+            message=f"the {count} channels are the same in every image: grey images saved as colour",
+            remedy="nothing needs to be done; saved as grey they would take less space and time",
+        )
+        return
+    for channel in range(count if count > 1 else 0):
+        values = {(f.minimum[channel], f.maximum[channel]) for f in facts}
+        if len(values) == 1 and len(set(next(iter(values)))) == 1:
+            yield Finding(
+                level="note",
+                code="constant-channel",
+                message=f"channel {channel + 1} of {count} is {next(iter(values))[0]:g} everywhere in every image",
+                remedy="it tells the network nothing (an alpha channel?); leave it out when the images are exported",
+            )
+
+
+def _masks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    soft = [f for f in facts if f.unexpected and f.soft]
+    if soft:
+        share = max(sum(f.unexpected.values()) / max(1, f.mask_size[0] * f.mask_size[1]) for f in soft)
+        yield Finding(
+            level="warning",
+            code="soft-masks",
+            message=f"{len(soft)} masks have in-between values along their edges, up to {100 * share:.1f} % of the "
+            f"pixels ({_values(soft)}): smoothed when they were scaled, or saved as JPEG: {_named(soft)}",
+            remedy="each such pixel is taken to the nearest class; better save masks as PNG, scaled without smoothing",
+            cases=_names(soft),
+        )
+    wrong = [f for f in facts if f.unexpected and not f.soft]
+    if wrong:
+        known = dataset.labels.file_values if dataset.labels.encoding == "index" else dataset.labels.colours
+        yield Finding(
+            level="error",
+            code="unexpected-values",
+            message=f"{len(wrong)} masks hold values that are no class ({_values(wrong)}; classes are "
+            f"{', '.join(map(str, known))}): {_named(wrong)}",
+            remedy="name the missing class or the ignore value in dataset.toml, or correct the masks",
+            cases=_names(wrong),
+        )
+    labelled = [f for f in facts if f.readable and f.counts]
+    blank = [f for f in labelled if not f.labelled]
+    if blank:
+        yield Finding(
+            level="warning",
+            code="nothing-judged",
+            message=f"{len(blank)} masks mark every pixel as to be ignored: {_named(blank)}",
+            remedy="they are left out; check the ignore value",
+            cases=_names(blank),
+        )
+    empty = [f for f in labelled if f.labelled and f.foreground == 0]
+    judged = len(labelled) - len(blank)
+    if empty and len(empty) == judged:
+        yield Finding(
+            level="error",
+            code="all-empty",
+            message=f"all {judged} masks are empty: every pixel is '{dataset.labels.names[0]}'",
+            remedy="check that the masks were exported, and that class values are right (0/1 masks shown as black?)",
+            cases=_names(empty),
+        )
+    elif empty:
+        many = len(empty) > judged / 2
+        yield Finding(
+            level="warning" if many else "note",
+            code="empty-masks",
+            message=f"{len(empty)} of {judged} masks are empty: {_named(empty)}",
+            remedy="right if these images show nothing to be found; annotate them, or take them out, if not",
+            cases=_names(empty),
+        )
+
+
+def _values(facts: Sequence[CaseFacts]) -> str:
+    total: Counter[str] = Counter()
+    for f in facts:
+        total.update(f.unexpected)
+    told = ", ".join(f"{value} in {count} px" for value, count in total.most_common(5))
+    return told + (f" and {len(total) - 5} more values" if len(total) > 5 else "")
+
+
+def _classes(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    labelled = [f for f in facts if f.readable and f.labelled]
+    if not labelled:
+        return
+    counts = np.array([f.counts for f in labelled], np.int64)
+    total = counts.sum(0)
+    if not total[1:].any():
+        return  # all empty: an error of its own
+    shares = total / total.sum()
+    for index, name in enumerate(dataset.labels.names):
+        holding = [f for f, row in zip(labelled, counts, strict=True) if row[index]]
+        if not holding:
+            yield Finding(
+                level="warning",
+                code="absent-class",
+                message=f"class '{name}' (index {index}) occurs in no mask",
+                remedy="take it out of the class list, or check its value; nothing can be learnt of it",
+            )
+            continue
+        if index and shares[index] < _RARE:
+            yield Finding(
+                level="note",
+                code="rare-class",
+                message=f"class '{name}' covers {100 * shares[index]:.2g} % of the pixels, in {len(holding)} of "
+                f"{len(labelled)} images",
+                remedy="patches are drawn around it on purpose; judge it by its own score, not by accuracy",
+            )
+        if index and split is not None:
+            yield from _class_in_parts(name, holding, split)
+
+
+def _class_in_parts(name: str, holding: Sequence[CaseFacts], split: Splits) -> Iterator[Finding]:
+    where = {part for f in holding if (part := split.part_of(f.name))}
+    without = [part for part, names in split.parts.items() if names and part not in where]
+    if without:
+        groups = len({f.group for f in holding})
+        yield Finding(
+            level="warning",
+            code="class-not-in-part",
+            message=f"class '{name}' occurs in no {' and no '.join(without)} case: it is in {len(holding)} cases of "
+            f"{groups} group{'s' * (groups != 1)} only",
+            remedy="add cases that show it, or try another split.seed; "
+            + ("it cannot be learnt" if "train" in without else "its score there says nothing"),
+            cases=_names(holding),
+        )
+
+
+def _numbers(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    usable = [f for f in facts if f.readable and f.labelled]
+    groups = len({f.group for f in usable})
+    if usable and groups < 2:
+        alone = len(usable) == 1
+        yield Finding(
+            level="error",
+            code="too-few-cases",
+            message="the data set has one labelled case only"
+            if alone
+            else f"all {len(usable)} labelled cases are of one group ('{usable[0].group}')",
+            remedy="at least 3 are needed to train, validate and test (2 with split.test=0); "
+            + ("add cases, or cut the image into several" if alone else "give a group pattern that tells them apart"),
+            cases=_names(usable),
+        )
+    elif not usable:
+        yield Finding(
+            level="error",
+            code="too-few-cases",
+            message=f"none of the {len(facts)} cases has an image and a mask that can be read and judged",
+            remedy="add masks; at least 3 labelled cases are needed to train, validate and test",
+        )
+
+
+def _leaks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    read = [f for f in facts if f.readable]
+    series = list(order(read, split))
+    # In a dense series neighbours are near copies by nature: that is told once, as an order.
+    yield from duplicates(read, split, near=not series)
+    yield from series
+    yield from torn_groups(read, split)
+    yield from possible_groups(read)
+
+
+#: All checks, in the order in which findings of one level are shown.
+CHECKS: tuple[Callable[[Dataset, Sequence[CaseFacts], Splits | None], Iterator[Finding]], ...] = (
+    _files,
+    _numbers,
+    _intensities,
+    _masks,
+    _classes,
+    _leaks,
+)

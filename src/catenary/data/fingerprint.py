@@ -1,0 +1,156 @@
+"""A data set in a handful of numbers: what the planner decides from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from catenary.data.cases import Dataset
+from catenary.data.facts import LEVELS, CaseFacts
+from catenary.data.survey import Survey
+from catenary.errors import DataError
+
+__all__ = ["Fingerprint", "fingerprint"]
+
+
+class Fingerprint(BaseModel):
+    """Statistics of a set of cases; all numbers are finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cases: int = Field(description="number of cases")
+    groups: int = Field(description="number of groups among them")
+    rank: int = Field(description="spatial rank: 2 for images")
+    channels: int = Field(description="channels of an image")
+    dtype: str = Field(description="the commonest number type of the files")
+    size_min: tuple[int, int] = Field(description="smallest height and smallest width in pixels")
+    size_median: tuple[int, int] = Field(description="median height and width in pixels")
+    size_max: tuple[int, int] = Field(description="largest height and width in pixels")
+    mean: tuple[float, ...] = Field(description="mean of each channel over the pixels of all images")
+    std: tuple[float, ...] = Field(description="standard deviation of each channel over the pixels of all images")
+    low: tuple[float, ...] = Field(description="1st percentile of each channel over the pixels of all images")
+    high: tuple[float, ...] = Field(description="99th percentile of each channel over the pixels of all images")
+    image_means_spread: float = Field(
+        description="how much brightness differs between images: standard deviation of the images' means in units of "
+        "`std`, averaged over the channels; 0 (all alike) to 1 (images differ, pixels of one image do not)"
+    )
+    class_names: tuple[str, ...] = Field(description="all classes, background first")
+    class_shares: tuple[float, ...] = Field(description="share of each class in the judged pixels")
+    class_presence: tuple[float, ...] = Field(description="share of the labelled cases in which each class occurs")
+    object_diameter: tuple[float, ...] = Field(
+        description="each foreground class: median over the cases of the equivalent diameter in pixels of the object "
+        "that a random pixel of the class lies in (specks hardly count); 0 when there is none"
+    )
+    object_count: tuple[float, ...] = Field(description="each foreground class: median number of objects in a case")
+    thickness: tuple[float, ...] = Field(
+        description="each foreground class: median over the cases of its width in pixels; 0 when there is none"
+    )
+    foreground_share: float = Field(description="share of the judged pixels that is not background")
+    task: str = Field(description="binary, exclusive or overlapping")
+    logits: int = Field(description="logits that a network needs")
+
+
+def fingerprint(dataset: Dataset, survey: Survey, names: Sequence[str]) -> Fingerprint:
+    """Measure the cases `names` (give those for training only: a test set must not steer the plan).
+
+    Args:
+        dataset: Where the classes are defined.
+        survey: Facts of at least these cases.
+        names: Cases to count; those that cannot be read are passed over.
+
+    Raises:
+        DataError: None of the cases can be read, or their channels differ.
+    """
+    facts = [survey[name] for name in names if survey[name].readable]
+    if not facts:
+        raise DataError(f"none of {len(names)} cases can be read; nothing can be measured")
+    channels = {f.channels for f in facts}
+    if len(channels) > 1:
+        raise DataError(f"images have {sorted(channels)} channels; save all with the same number")
+    sizes = np.array([f.size for f in facts])
+    pixels = sizes.prod(1).astype(np.float64)
+    mean, std, spread = _moments(facts, pixels)
+    labels = dataset.labels
+    labelled = [f for f in facts if f.labelled]
+    counts = np.array([f.counts for f in labelled], np.float64).reshape(-1, labels.count)
+    shares = counts.sum(0) / max(1.0, counts.sum())
+    foreground = range(labels.count - 1)
+    return Fingerprint(
+        cases=len(facts),
+        groups=len({f.group for f in facts}),
+        rank=2,
+        channels=channels.pop(),
+        dtype=Counter(f.dtype for f in facts).most_common(1)[0][0],
+        size_min=_pair(sizes.min(0)),
+        size_median=_pair(np.median(sizes, axis=0)),
+        size_max=_pair(sizes.max(0)),
+        mean=_floats(mean),
+        std=_floats(std),
+        low=_pooled_quantile(facts, pixels, 0.01),
+        high=_pooled_quantile(facts, pixels, 0.99),
+        image_means_spread=spread,
+        class_names=labels.names,
+        class_shares=_floats(shares),
+        class_presence=_floats((counts > 0).mean(0) if len(counts) else np.zeros(labels.count)),
+        object_diameter=tuple(_median([f.diameters[i] for f in labelled if f.diameters[i] > 0]) for i in foreground),
+        object_count=tuple(_median([f.objects[i] for f in labelled]) for i in foreground),
+        thickness=tuple(_median([f.thickness[i] for f in labelled if f.thickness[i] > 0]) for i in foreground),
+        foreground_share=float(shares[1:].sum()),
+        task=labels.task,
+        logits=labels.channels,
+    )
+
+
+def _moments(
+    facts: Sequence[CaseFacts], pixels: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    weights = pixels / pixels.sum()
+    means = np.array([f.mean for f in facts])
+    stds = np.array([f.std for f in facts])
+    mean = weights @ means
+    between = weights @ (means - mean) ** 2
+    std = np.sqrt(weights @ stds**2 + between)
+    ratio = np.divide(np.sqrt(between), std, out=np.zeros_like(std), where=std > 0)
+    return mean, std, float(min(1.0, ratio.mean()))
+
+
+def _pooled_quantile(facts: Sequence[CaseFacts], pixels: NDArray[np.float64], share: float) -> tuple[float, ...]:
+    """Quantile over the pixels of all images, from each image's own quantiles (its distribution, taken as linear
+    between them). Found by bisection: the share of pixels below a value only grows with the value."""
+    weights = pixels / pixels.sum()
+    found = []
+    for channel in range(facts[0].channels):
+        curves = np.array([f.quantiles[channel] for f in facts])
+        low, high = float(curves.min()), float(curves.max())
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = [_share_below(curve, middle) for curve in curves]
+            low, high = (middle, high) if float(weights @ below) < share else (low, middle)
+        found.append(high)
+    return tuple(found)
+
+
+def _share_below(curve: NDArray[np.float64], value: float) -> float:
+    right = int(np.searchsorted(curve, value, side="right"))
+    if right == 0:
+        return 0.0
+    if right == len(curve):
+        return 1.0
+    inside = (value - curve[right - 1]) / (curve[right] - curve[right - 1])
+    return float(LEVELS[right - 1] + inside * (LEVELS[right] - LEVELS[right - 1]))
+
+
+def _pair(values: NDArray[np.generic]) -> tuple[int, int]:
+    return int(values[0]), int(values[1])
+
+
+def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
+
+
+def _median(values: Sequence[float | int]) -> float:
+    return float(np.median(values)) if values else 0.0

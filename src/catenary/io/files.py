@@ -1,0 +1,66 @@
+"""Writing whole files or none: a temporary name first, the real one when all is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from catenary.errors import writing
+
+__all__ = ["atomic", "write_json", "write_text"]
+
+
+@contextmanager
+def atomic(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
+
+    Args:
+        path: The final file; its folder is made when needed.
+        suffix: Ending of the temporary name, for libraries that choose a format by it; that of `path` by default.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    target = Path(path)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-", suffix=suffix or target.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic(path) as temporary:
+        temporary.write_text(text, "utf-8")
+    return Path(path)
+
+
+def write_json(path: str | Path, data: Any) -> Path:
+    """Write plain data as indented JSON, whole or not at all; NaN is refused.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

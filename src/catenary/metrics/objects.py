@@ -1,0 +1,135 @@
+"""Counting things instead of pixels: connected components, matched one to one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+__all__ = ["MATCH", "Objects", "match_objects", "object_f1", "object_precision", "object_recall"]
+
+#: Intersection over union from which a predicted object matches a true one.
+MATCH = 0.5
+
+#: Below this many pairs of objects a table of all pairs is cheaper than sorting.
+_TABLE = 1 << 22
+
+Array = NDArray[Any]
+
+
+class Objects(NamedTuple):
+    """Objects of one target; numbers, or arrays of one shape. All may be added up over images.
+
+    Attributes:
+        true: Objects in the truth.
+        predicted: Objects in the prediction.
+        matched: Pairs that match.
+        merges: Predicted objects that hold most (over half) of two or more true ones.
+        splits: True objects that hold most of two or more predicted ones.
+    """
+
+    true: Array
+    predicted: Array
+    matched: Array
+    merges: Array
+    splits: Array
+
+
+def match_objects(truth: Bool[np.ndarray, "*s"], prediction: Bool[np.ndarray, "*s"]) -> Objects:
+    """Find the objects of two masks and match them one to one at an intersection over union of 0.5 or more.
+
+    An object is a connected component; pixels that touch at a corner are connected (8 neighbours in 2D, 26 in 3D).
+
+    Args:
+        truth: True inside the target, 2D or 3D.
+        prediction: True where it is predicted.
+
+    Returns:
+        The `Objects` of this pair, each part an array of shape ``()``.
+
+    >>> truth = np.array([[1, 1, 0, 0, 1, 1]], bool)
+    >>> answer = np.array([[1, 1, 0, 0, 0, 0]], bool)
+    >>> [int(n) for n in match_objects(truth, answer)]
+    [2, 1, 1, 0, 0]
+    """
+    true, n_true = _label(truth)
+    predicted, n_predicted = _label(prediction)
+    matched = merges = splits = 0
+    if n_true and n_predicted:
+        area_t, area_p = np.bincount(true.ravel()), np.bincount(predicted.ravel())
+        t, p, shared = _overlaps(true, predicted, n_true, n_predicted)
+        matched = _matched(t, p, shared / (area_t[t] + area_p[p] - shared))
+        merges = int(np.count_nonzero(np.bincount(p[2 * shared > area_t[t]]) > 1))
+        splits = int(np.count_nonzero(np.bincount(t[2 * shared > area_p[p]]) > 1))
+    return Objects(*(np.asarray(n, np.int64) for n in (n_true, n_predicted, matched, merges, splits)))
+
+
+def object_precision(o: Objects) -> Array:
+    """Share of the predicted objects that match a true one, 0 to 1.
+
+    Empty: no predicted object scores 1 where there is no true one either, else 0.
+    """
+    return _share(o.matched, o.predicted, np.where(np.asarray(o.true) == 0, 1.0, 0.0))
+
+
+def object_recall(o: Objects) -> Array:
+    """Share of the true objects that were matched, 0 to 1.
+
+    Empty: NaN where there is no true object; no predicted one 0.
+    """
+    return _share(o.matched, o.true, np.nan)
+
+
+def object_f1(o: Objects) -> Array:
+    """``2 matched / (true + predicted)``, 0 to 1: harmonic mean of object precision and recall.
+
+    Empty: neither true nor predicted objects 1; only one kind 0.
+    """
+    return _share(2 * o.matched, o.true + o.predicted, 1.0)
+
+
+def _share(top: Any, bottom: Any, empty: Any) -> Array:
+    some = np.asarray(bottom) > 0
+    return np.where(some, top / np.where(some, bottom, 1), empty)
+
+
+def _label(mask: Array) -> tuple[Array, int]:
+    import cc3d
+
+    if not mask.any():
+        return np.zeros(mask.shape, np.uint16), 0
+    labels, found = cc3d.connected_components(
+        np.ascontiguousarray(mask).view(np.uint8), connectivity=26 if mask.ndim == 3 else 8, return_N=True
+    )
+    return labels, int(found)
+
+
+def _overlaps(true: Array, predicted: Array, n_true: int, n_predicted: int) -> tuple[Array, Array, Array]:
+    """Pairs of objects that share pixels, and how many."""
+    both = (true > 0) & (predicted > 0)
+    code = true[both].astype(np.int64) * (n_predicted + 1) + predicted[both]
+    if (n_true + 1) * (n_predicted + 1) <= _TABLE:
+        table = np.bincount(code)
+        codes = np.flatnonzero(table)
+        shared = table[codes]
+    else:
+        codes, shared = np.unique(code, return_counts=True)
+    t, p = np.divmod(codes, n_predicted + 1)
+    return t, p, shared
+
+
+def _matched(t: Array, p: Array, overlap: Array) -> int:
+    """Number of pairs in a one-to-one matching.
+
+    Above 0.5 an object is in one pair at most. At exactly 0.5 it can also pair with the two halves it consists of, of
+    which only one counts; no other object is in such a pair, so the order does not matter.
+    """
+    matched, used_t, used_p = int(np.count_nonzero(overlap > MATCH)), set[int](), set[int]()
+    for a, b in zip(t[overlap == MATCH].tolist(), p[overlap == MATCH].tolist(), strict=True):
+        if a not in used_t and b not in used_p:
+            used_t.add(a)
+            used_p.add(b)
+            matched += 1
+    return matched

@@ -1,0 +1,92 @@
+"""What a report is made from: plain fields, filled by whoever ran the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from catenary.data.findings import Finding
+from catenary.data.fingerprint import Fingerprint
+from catenary.data.labels import LabelSet
+from catenary.metrics.evaluation import Evaluation
+
+__all__ = ["GalleryCase", "Measurement", "ReportData"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryCase:
+    """One case to look at.
+
+    Attributes:
+        name: The case's name; its scores are found by it.
+        image: RGB for looking at (`catenary.report.to_rgb8`).
+        truth: Class indices, `IGNORE` where unknown.
+        prediction: Class indices.
+        dice: Dice of each target, for cases that the evaluation does not hold.
+    """
+
+    name: str
+    image: UInt8[ndarray, "h w 3"]
+    truth: UInt8[ndarray, "h w"]
+    prediction: UInt8[ndarray, "h w"]
+    dice: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Share of one class or region in one case, 0 to 1 of its judged pixels."""
+
+    case: str
+    target: str
+    truth: float
+    prediction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything that a report tells.
+
+    Attributes:
+        title: Title of the page.
+        model: The network in a few words, for example ``"U-Net, 5 levels, 7.8 M parameters"``.
+        dataset: Name of the data set.
+        folder: Name of its folder (never the way to it).
+        licence: Licence of the data; empty where none is stated.
+        labels: Its classes.
+        evaluation: The scores.
+        fingerprint: Statistics of the training cases; None where they are not known (a foreign model).
+        findings: What the doctor found.
+        splits: Names of the ``train``, ``val`` and ``test`` cases, and those ``left_out``.
+        split_how: How they were divided, in words.
+        plan: Rows ``(field, value, reason)``.
+        history: Rows of the training log: step, epoch, minutes, train_loss, val_loss, val_score, lr.
+        monitor: What ``val_score`` is.
+        gallery: Cases to show; the best is named so, the median and the worst too.
+        measurements: Share of each target in each scored case.
+        share_errors: Root mean square error of each target's share on the validation cases, 0 to 1.
+        provenance: What made the model. Known keys are laid out (command or commands, created, hardware, licence,
+            seed, versions, ...), others are listed under their own name.
+    """
+
+    title: str
+    dataset: str
+    labels: LabelSet
+    evaluation: Evaluation
+    model: str = "U-Net"
+    folder: str = ""
+    licence: str = ""
+    fingerprint: Fingerprint | Mapping[str, Any] | None = None
+    findings: Sequence[Finding] = ()
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    split_how: str = ""
+    plan: Sequence[tuple[str, str, str]] = ()
+    history: Sequence[Mapping[str, float]] = ()
+    monitor: str = "dice"
+    gallery: Sequence[GalleryCase] = ()
+    measurements: Sequence[Measurement] = ()
+    share_errors: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)

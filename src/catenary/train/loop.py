@@ -1,0 +1,414 @@
+"""The training loop: linear, on Lightning Fabric, one function a phase."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from catenary.data.cases import Dataset
+from catenary.errors import TrainingError
+from catenary.losses import build_loss
+from catenary.models import build
+from catenary.predict.memory import keep_buffers
+from catenary.recipe import Recipe, Train
+from catenary.train.checkpoint import load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
+from catenary.train.log import Log
+from catenary.train.patches import Batch, Patches, Store, prefetch
+from catenary.train.probe import fabric_precision
+from catenary.train.schedule import Plateau, ema_average, rate
+from catenary.train.validate import Validation, to_network, validate
+from catenary.types import Progress, silent
+
+__all__ = ["Job", "Trained", "launch", "make_optimizer", "train"]
+
+#: Seconds between checkpoints; a kill loses at most this much.
+CHECKPOINT_SECONDS = 30.0
+#: Validation may take this share of a budget in minutes; rounds that would exceed it are skipped.
+VALIDATION_SHARE = 0.1
+#: Share of the budget after which an answer that is still constant counts as a collapse.
+COLLAPSE_AFTER = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a training process needs; plain data, so that it can be sent to other processes.
+
+    Attributes:
+        dataset: Where the pixels are.
+        train, val: Names of the cases.
+        recipe: A decided recipe (see `catenary.plan`).
+        folder: The run folder; checkpoints and logs go there.
+        resume: Go on from ``checkpoint/last.safetensors`` when it is there.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        spent: Seconds of a budget in minutes that were used before training started.
+        memory: Bytes that cached cases may take.
+    """
+
+    dataset: Dataset
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    recipe: Recipe
+    folder: Path
+    resume: bool = False
+    device: str = "cpu"
+    spent: float = 0.0
+    memory: int = 4 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What came out.
+
+    Attributes:
+        weights: Averaged weights of the best validation, name -> array.
+        score: That validation's monitored score.
+        steps, minutes: What was used.
+        why_ended: In words.
+    """
+
+    weights: dict[str, NDArray[Any]] = field(repr=False)
+    score: float
+    steps: int
+    minutes: float
+    why_ended: str
+
+
+@dataclass
+class _State:
+    """Everything that changes while training; what a checkpoint holds."""
+
+    module: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    plateau: Plateau
+    best: dict[str, Tensor]
+    best_score: float = -math.inf
+    best_step: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    validations: int = 0
+    validation_seconds: float = 0.0
+    finished: bool = False
+    constant_rounds: int = 0
+    losses: list[float] = field(default_factory=list)
+
+
+def launch(job: Job, *, progress: Progress = silent) -> Trained:
+    """Train in this process, or in ``train.devices`` processes that share the work.
+
+    Raises:
+        TrainingError: The loss is no longer finite, or the outputs collapsed to one class.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision
+    devices = job.recipe.train.devices
+    precision = fabric_precision(job.recipe.train.precision)
+    if devices == 1:
+        return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress)  # type: ignore[arg-type]
+    strategy = "ddp_spawn" if job.device == "cpu" else "ddp_notebook"
+    fabric = Fabric(accelerator=job.device, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
+    result: Trained = fabric.launch(train, job)
+    return result
+
+
+def train(fabric: Fabric, job: Job, progress: Progress = silent) -> Trained:
+    """The loop itself, run by every process."""
+    keep_buffers()
+    config, labels = job.recipe.train, job.dataset.labels
+    state, forward = _start(fabric, job)
+    resumed = job.resume and _restore(state, job)
+    if state.finished:
+        return _trained(state, "the run was finished already")
+    loss = build_loss(job.recipe.loss, labels)
+    log = Log(job.folder, keep_until=state.step if resumed else None) if fabric.is_global_zero else None
+    store = Store(job.dataset, job.train, job.recipe, limit=job.memory)
+    held = Store(job.dataset, job.val, job.recipe, limit=job.memory // 2)
+    patches = Patches(store, job.recipe, rank=fabric.global_rank, world=fabric.world_size)
+    total = _total_steps(config, len(store), job.recipe.sample.batch * fabric.world_size)
+    channels_last = config.channels_last == "on"
+    began, saved = time.perf_counter() - state.seconds, time.perf_counter()
+    why = ""
+    for batch in prefetch(patches.batch, state.step):
+        state.seconds = time.perf_counter() - began
+        done = _agree(fabric, _progress(state, config, total, job.spent))
+        why = why or _ended(done, state, config)
+        due = done >= (state.validations + 1) / config.validations or bool(why)
+        if due and log is not None:
+            _validation_round(state, forward, held, job, loss, fabric, log, done, final=bool(why))
+        if due:
+            state.validations = max(state.validations + 1, int(done * config.validations))
+            _share_verdict(fabric, state)
+            why = why or _ended(done, state, config)
+        if log is not None and (why or due or time.perf_counter() - saved > CHECKPOINT_SECONDS):
+            state.seconds = time.perf_counter() - began
+            state.finished = bool(why)
+            _save(state, job)
+            saved = time.perf_counter()
+        if why:
+            break
+        value = _step(state, forward, batch, loss, job.recipe, fabric, done, channels_last)
+        if log is not None:
+            log.scalar("step_loss", value, state.step)
+            told = f"training: loss {value:.3f}, best {job.recipe.train.monitor} {_best(state)}"
+            progress(told, *((state.step, total) if total else (int(1000 * done), 1000)))
+    if log is not None:
+        log.close()
+        progress("training", 1, 1)
+    return _trained(state, why)
+
+
+def _best(state: _State) -> str:
+    return "-" if math.isinf(state.best_score) else f"{state.best_score:.3f}"
+
+
+def _trained(state: _State, why: str) -> Trained:
+    weights = {name: value.cpu().numpy() for name, value in state.best.items()}
+    return Trained(weights=weights, score=state.best_score, steps=state.step, minutes=state.seconds / 60, why_ended=why)
+
+
+def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
+    """The optimiser of `config`; weight decay spares biases and normalisation, which have one dimension."""
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    spared = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+    return kind(groups, lr=config.lr)
+
+
+def _start(fabric: Fabric, job: Job) -> tuple[_State, Callable[[Tensor], Any]]:
+    config = job.recipe.train
+    torch.manual_seed(config.seed)
+    module = build(**job.recipe.model.model_dump())
+    if config.channels_last == "on" and job.recipe.model.rank == 2:
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(module)
+    optimizer = make_optimizer(module, config)
+    wrapped, optimizer_ = fabric.setup(module, optimizer)
+    average = average.to(fabric.device)
+    if job.recipe.model.deep_supervision:
+        wrapped.mark_forward_method("side_outputs")
+    state = _State(
+        module=wrapped,
+        average=average,
+        optimizer=optimizer_,
+        plateau=Plateau(config.plateau_factor, config.plateau_patience),
+        best=_weights(average),
+    )
+    return state, wrapped
+
+
+def _weights(average: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in average.state_dict().items()}
+
+
+def _total_steps(config: Train, cases: int, batch: int) -> int:
+    """Steps of the budget; 0 when it is in minutes only."""
+    limits = [config.steps] if config.steps else []
+    if config.epochs:
+        limits.append(math.ceil(config.epochs * cases / batch))
+    return min(limits, default=0)
+
+
+def _progress(state: _State, config: Train, total: int, spent: float) -> float:
+    """Share of the budget that is used, 0..1; the first limit that is met ends the run."""
+    by_steps = state.step / total if total else 0.0
+    by_time = (spent + state.seconds) / (60 * config.minutes) if config.minutes else 0.0
+    return min(1.0, max(by_steps, by_time))
+
+
+def _agree(fabric: Fabric, value: float) -> float:
+    """Every process follows the clock of the first."""
+    return value if fabric.world_size == 1 else float(fabric.broadcast(value))
+
+
+def _ended(done: float, state: _State, config: Train) -> str:
+    if done >= 1:
+        return "the budget was used"
+    waited = state.validations - state.best_step
+    if config.early_stopping and waited > config.early_stopping:
+        return f"no gain in {config.early_stopping} validations"
+    return ""
+
+
+def _step(
+    state: _State,
+    forward: Callable[[Tensor], Any],
+    batch: Batch,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    recipe: Recipe,
+    fabric: Fabric,
+    done: float,
+    channels_last: bool,
+) -> float:
+    config = recipe.train
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate(done, config, plateau=state.plateau.value)
+    # Dropout draws from the step's own seed, so that a resumed run repeats it.
+    torch.manual_seed((config.seed << 20) + state.step * fabric.world_size + fabric.global_rank)
+    x = to_network(batch.image, batch.scale, batch.offset, fabric.device, channels_last)
+    target = torch.from_numpy(batch.label).to(fabric.device, non_blocking=True)
+    if recipe.model.deep_supervision:
+        value = _supervised(state.module.side_outputs(x), target, loss)  # type: ignore[operator]
+    else:
+        value = loss(forward(x).float(), target)
+    number = float(value.detach())
+    if not math.isfinite(number):
+        raise TrainingError(
+            f"the loss became {number} at step {state.step}; lower the learning rate, for example "
+            f"--set train.lr={config.lr / 10:g}, or set train.precision=fp32, and check the images for extreme values"
+        )
+    fabric.backward(value)
+    if config.clip:
+        fabric.clip_gradients(state.module, state.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    state.losses.append(number)
+    if config.ema:
+        averages = [*state.average.parameters(), *state.average.buffers()]
+        current = [*state.module.parameters(), *state.module.buffers()]
+        ema_average([a.data for a in averages], current, count=state.step, decay=config.ema)
+    return number
+
+
+def _supervised(outputs: Sequence[Tensor], target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Deep supervision (Lee et al. 2015): each scale's loss, halved a scale, against the thinned label map."""
+    weights = [0.5**i for i in range(len(outputs))]
+    parts = []
+    for level, (weight, logits) in enumerate(zip(weights, outputs, strict=True)):
+        every = slice(None, None, 2**level)
+        parts.append(weight * loss(logits.float(), target[(slice(None), *(every for _ in target.shape[1:]))]))
+    return torch.stack(parts).sum() / sum(weights)
+
+
+def _validation_round(
+    state: _State,
+    forward: Callable[[Tensor], Any],
+    held: Store,
+    job: Job,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    fabric: Fabric,
+    log: Log,
+    done: float,
+    *,
+    final: bool,
+) -> None:
+    config = job.recipe.train
+    too_slow = config.minutes and state.validation_seconds > VALIDATION_SHARE * max(state.seconds, 1)
+    if state.step == 0 or (too_slow and not final):
+        return
+    module = state.average if config.ema else _unwrapped(state.module)
+    start = time.perf_counter()
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            result: Tensor = module(x)
+        return result
+
+    with torch.inference_mode():
+        found = validate(
+            run,
+            module,
+            held,
+            job.dataset.labels,
+            loss,
+            device=fabric.device,
+            channels_last=config.channels_last == "on",
+        )
+    state.validation_seconds += time.perf_counter() - start
+    score = {"dice": found.dice, "iou": found.iou, "loss": -found.loss}[config.monitor]
+    if score >= state.best_score:
+        state.best_score, state.best_step = score, state.validations + 1
+        state.best = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    if config.schedule == "plateau":
+        state.plateau.update(score)
+    log.add(
+        {
+            "step": state.step,
+            "epoch": state.step * job.recipe.sample.batch * fabric.world_size / max(1, len(job.train)),
+            "minutes": (job.spent + state.seconds) / 60,
+            "train_loss": float(np.mean(state.losses)) if state.losses else math.nan,
+            "val_loss": found.loss,
+            "val_score": score,
+            "lr": rate(done, config, plateau=state.plateau.value),
+        }
+    )
+    state.losses.clear()
+    _watch_collapse(state, found, done, config)
+
+
+def _watch_collapse(state: _State, found: Validation, done: float, config: Train) -> None:
+    state.constant_rounds = state.constant_rounds + 1 if found.constant else 0
+    if state.constant_rounds >= 2 and done >= COLLAPSE_AFTER:
+        raise TrainingError(
+            f"the network gives one class for every pixel of every validation image after {state.step} steps; lower the "
+            f"learning rate (--set train.lr={config.lr / 10:g}), raise the foreground share (--set sample.foreground=0.7), "
+            "give it more time, or look with `catenary inspect` whether masks fit their images"
+        )
+
+
+def _share_verdict(fabric: Fabric, state: _State) -> None:
+    """The first process validates; the others take over what depends on it."""
+    if fabric.world_size > 1:
+        shared = fabric.broadcast((state.best_score, state.best_step, state.plateau.state()))
+        state.best_score, state.best_step = shared[0], shared[1]
+        state.plateau.restore(shared[2])
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    inner = module
+    while hasattr(inner, "module") and isinstance(inner.module, nn.Module):
+        inner = inner.module
+    return inner
+
+
+_COUNTERS = (
+    "best_score", "best_step", "step", "seconds", "validations", "validation_seconds", "constant_rounds", "losses", "finished",
+)  # fmt: skip
+
+
+def _save(state: _State, job: Job) -> None:
+    tensors, record = pack_optimizer(state.optimizer)
+    save_checkpoint(
+        job.folder / "checkpoint" / "last.safetensors",
+        {
+            "module": _unwrapped(state.module).state_dict(),
+            "average": state.average.state_dict(),
+            "best": state.best,
+            "optimizer": tensors,
+        },
+        {
+            "optimizer": record,
+            "plateau": state.plateau.state(),
+            "counters": {name: getattr(state, name) for name in _COUNTERS},
+        },
+    )
+
+
+def _restore(state: _State, job: Job) -> bool:
+    path = job.folder / "checkpoint" / "last.safetensors"
+    if not path.exists():
+        return False
+    groups, record = load_checkpoint(path)
+    _unwrapped(state.module).load_state_dict(groups["module"])
+    state.average.load_state_dict(groups["average"])
+    device = next(state.average.parameters()).device
+    state.best = {name: value.to(device) for name, value in groups["best"].items()}
+    unpack_optimizer(state.optimizer, groups.get("optimizer", {}), record["optimizer"])
+    state.plateau.restore(record["plateau"])
+    for name, value in record["counters"].items():
+        setattr(state, name, value)
+    return True

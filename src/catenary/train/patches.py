@@ -1,0 +1,197 @@
+"""Training patches: which case, where, how changed. Batch n is a pure function of the seed and n.
+
+Because of that a resumed run sees exactly the patches that an unbroken one would have seen, and every process of
+several takes its own share of the same global batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catenary.augment.batch import make_patch
+from catenary.data.cases import Dataset
+from catenary.predict.prepare import Normaliser, resize_image, resize_label, working_shape
+from catenary.recipe import Recipe
+from catenary.types import IGNORE
+
+__all__ = ["Batch", "Case", "Patches", "Store", "prefetch"]
+
+_POINTS = 4096
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case at working resolution, ready for sampling.
+
+    Attributes:
+        image: ``(h, w, c)`` in the file's own type.
+        label: uint8 ``(h, w)``.
+        scale, offset: Normalisation ``x * scale + offset``, one number a channel.
+        clip: The range ``(low, high)`` of each channel before that, or None.
+        extent: Intensity range that augmentation measures its changes against.
+        points: Class index -> some of its pixels ``(n, 2)`` as rows and columns.
+    """
+
+    image: NDArray[Any]
+    label: NDArray[np.uint8]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    clip: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    extent: tuple[float, float]
+    points: dict[int, NDArray[np.int32]]
+
+
+class Store:
+    """Cases at working resolution, read when first wanted and kept while they fit into `limit` bytes."""
+
+    def __init__(self, dataset: Dataset, names: Sequence[str], recipe: Recipe, *, limit: int = 4 << 30) -> None:
+        self.names = tuple(names)
+        self._dataset = dataset
+        self._size = recipe.prepare.size
+        self._normaliser = Normaliser.from_config(recipe.prepare)
+        self._limit = limit
+        self._kept: OrderedDict[int, Case] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Case:
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        case = self._load(index)
+        with self._lock:
+            if index not in self._kept:
+                self._kept[index] = case
+                self._bytes += case.image.nbytes + case.label.nbytes
+            while self._bytes > self._limit and len(self._kept) > 1:
+                _, old = self._kept.popitem(last=False)
+                self._bytes -= old.image.nbytes + old.label.nbytes
+        return case
+
+    def _load(self, index: int) -> Case:
+        case = self._dataset[self.names[index]]
+        image, label = self._dataset.read_image(case), self._dataset.read_label(case)
+        shape = working_shape(image.shape, self._size)
+        array = resize_image(image.array, shape)
+        label = resize_label(label, shape)
+        scale, offset, low, high = self._normaliser.coefficients(array)
+        extent = (float(array.min()), float(array.max()))
+        points = {}
+        rng = np.random.default_rng(index)
+        for value in np.unique(label):
+            if value not in (0, IGNORE):
+                where = np.argwhere(label == value).astype(np.int32)
+                points[int(value)] = where if len(where) <= _POINTS else rng.permutation(where)[:_POINTS]
+        return Case(
+            image=np.ascontiguousarray(np.moveaxis(array, 0, -1)),
+            label=label,
+            scale=scale,
+            offset=offset,
+            clip=None if low is None or high is None else (low, high),
+            extent=extent,
+            points=points,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a step sees: ``image (b, h, w, c)`` in the file's type, ``label (b, h, w)``, and the normalisation."""
+
+    image: NDArray[Any]
+    label: NDArray[np.uint8]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+
+class Patches:
+    """The stream of training batches.
+
+    Args:
+        store: The training cases.
+        recipe: Decides patch, batch, foreground share and augmentation.
+        rank, world: This process and the number of processes; the global batch is divided among them.
+    """
+
+    def __init__(self, store: Store, recipe: Recipe, *, rank: int = 0, world: int = 1) -> None:
+        self.store = store
+        self._recipe = recipe
+        self._rank, self._world = rank, world
+        self._order: dict[int, NDArray[np.int64]] = {}
+
+    def batch(self, step: int) -> Batch:
+        """Batch number `step`, from 0."""
+        size = self._recipe.sample.batch
+        first = (step * self._world + self._rank) * size
+        drawn = [self._patch(first + i) for i in range(size)]
+        images, labels, scales, offsets = zip(*drawn, strict=True)
+        return Batch(image=np.stack(images), label=np.stack(labels), scale=np.stack(scales), offset=np.stack(offsets))
+
+    def _patch(self, sample: int) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        recipe = self._recipe
+        rng = np.random.default_rng([recipe.train.seed, sample])
+        case = self.store[self._case_of(sample)]
+        height, width = case.label.shape
+        patch = (recipe.sample.patch[0], recipe.sample.patch[1])
+        if case.points and rng.random() < recipe.sample.foreground:
+            values = sorted(case.points)
+            # The rarer a class in the case, the more often a patch is centred on it.
+            weights = 1 / np.sqrt([len(case.points[v]) for v in values])
+            where = case.points[values[rng.choice(len(values), p=weights / weights.sum())]]
+            row, column = where[rng.integers(len(where))]
+            # Off-centre by up to a quarter, so that the network learns nothing from the position.
+            centre = (
+                float(row) + rng.uniform(-0.25, 0.25) * patch[0],
+                float(column) + rng.uniform(-0.25, 0.25) * patch[1],
+            )
+        else:
+            centre = (rng.uniform(0, height), rng.uniform(0, width))
+        middle = (_inside(centre[0], height, patch[0]), _inside(centre[1], width, patch[1]))
+        low, high = case.extent
+        image, label = make_patch(
+            case.image, case.label, recipe.augment, centre=middle, patch=patch, rng=rng, low=low, high=high
+        )
+        if case.clip is not None:
+            image = np.clip(image, case.clip[0], case.clip[1]).astype(np.float32)
+        return image, label, case.scale, case.offset
+
+    def _case_of(self, sample: int) -> int:
+        epoch, position = divmod(sample, len(self.store))
+        if epoch not in self._order:
+            self._order[epoch] = np.random.default_rng([self._recipe.train.seed, 7, epoch]).permutation(len(self.store))
+            self._order.pop(epoch - 4, None)
+        return int(self._order[epoch][position])
+
+
+def _inside(centre: float, side: int, patch: int) -> int:
+    """Keep a patch within its image where it fits; else centre it."""
+    return side // 2 if patch >= side else int(min(max(centre, patch // 2), side - patch + patch // 2))
+
+
+def prefetch(make: Callable[[int], _T], first: int, *, threads: int = 1, ahead: int = 3) -> Iterator[_T]:
+    """``make(first), make(first + 1), ...`` in order, made ahead of time in threads."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="patches") as pool:
+        waiting: OrderedDict[int, Future[_T]] = OrderedDict()
+        step = first
+        try:
+            while True:
+                while len(waiting) < ahead:
+                    following = step + len(waiting)
+                    waiting[following] = pool.submit(make, following)
+                yield waiting.pop(step).result()
+                step += 1
+        finally:
+            for future in waiting.values():
+                future.cancel()

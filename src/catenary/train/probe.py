@@ -1,0 +1,103 @@
+"""Timed training steps, so that the planner chooses from measurements and not from hopes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+
+from catenary.data.labels import LabelSet
+from catenary.losses import build_loss
+from catenary.models import build
+from catenary.plan import ENOUGH_STEPS, Speed
+from catenary.predict.memory import keep_buffers
+from catenary.recipe import Recipe, choose
+
+__all__ = ["best_device", "fabric_precision", "measure", "step_seconds"]
+
+
+def best_device() -> str:
+    """``"cuda"``, ``"mps"`` or ``"cpu"``: the fastest that is here."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def fabric_precision(precision: str) -> str:
+    """Lightning Fabric's name of ``"bf16"`` or ``"fp32"``."""
+    return "bf16-mixed" if precision == "bf16" else "32-true"
+
+
+def step_seconds(
+    recipe: Recipe, labels: LabelSet, *, device: str, precision: str, channels_last: bool, repeats: int = 2
+) -> float:
+    """Seconds of one training step (forward, loss, backward, optimiser) on random pixels; the fastest of `repeats`."""
+    torch.manual_seed(0)
+    module = build(**recipe.model.model_dump()).to(device)
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    module = module.to(memory_format=memory).train()  # type: ignore[call-overload]
+    loss = build_loss(recipe.loss, labels)
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-4)
+    size = (recipe.sample.batch, recipe.model.channels, *recipe.sample.patch)
+    x = torch.randn(size, device=device).to(memory_format=memory)
+    target = torch.randint(0, labels.count, (size[0], *size[2:]), device=device, dtype=torch.uint8)
+    seconds = math.inf
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            logits = module(x)
+        loss(logits.float(), target).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds = min(seconds, time.perf_counter() - start)
+    return seconds
+
+
+def measure(candidates: Sequence[Recipe], labels: LabelSet, *, device: str, minutes: float) -> tuple[Speed, ...]:
+    """Time those of `candidates` (narrow to wide) among which the best width for `minutes` is to be found.
+
+    Precision and memory layout are compared once, on few patches; the fastest pair is used from then on. A middle
+    width is timed first; the cost of the others is about proportional to the width to the power of 1.5, so that one or
+    two more timings settle the choice.
+    """
+    keep_buffers()
+    middle = min(2, len(candidates) - 1)
+    precision, channels_last, note = _fastest_way(candidates[middle], labels, device)
+    speeds: dict[int, Speed] = {}
+
+    def time_it(index: int) -> float:
+        recipe = candidates[index]
+        seconds = step_seconds(recipe, labels, device=device, precision=precision, channels_last=channels_last)
+        base = recipe.model.widths[0]
+        speeds[index] = Speed(base=base, seconds=seconds, precision=precision, channels_last=channels_last, note=note)
+        return seconds
+
+    seconds, base = time_it(middle), candidates[middle].model.widths[0]
+    if minutes and len(candidates) > 1:
+        allowed = 60 * minutes / ENOUGH_STEPS
+        guess = [i for i, c in enumerate(candidates) if seconds * (c.model.widths[0] / base) ** 1.5 <= allowed]
+        index = guess[-1] if guess else 0
+        while index not in speeds and time_it(index) > allowed and index > 0:
+            index -= 1
+    return tuple(speeds[index] for index in sorted(speeds))
+
+
+def _fastest_way(recipe: Recipe, labels: LabelSet, device: str) -> tuple[str, bool, str]:
+    precisions = ("bf16", "fp32") if recipe.train.precision == "auto" else (recipe.train.precision,)
+    layouts = (True, False) if recipe.train.channels_last == "auto" else (recipe.train.channels_last == "on",)
+    few = choose(recipe, {"sample.batch": min(2, recipe.sample.batch)})
+    timed = {
+        (p, c): step_seconds(few, labels, device=device, precision=p, channels_last=c)
+        for p in precisions
+        for c in layouts
+    }
+    best = min(timed, key=lambda way: timed[way])
+    told = ", ".join(
+        f"{p} {'channels-last' if c else 'contiguous'} {1000 * s:.0f} ms"
+        for (p, c), s in sorted(timed.items(), key=lambda item: item[1])
+    )
+    return *best, f"steps of {few.sample.batch} patches timed on this machine: {told}"

@@ -1,0 +1,13 @@
+"""The only orchestration: what the command line's commands do, as functions of the same names.
+
+Nothing here imports torch until something is trained or converted.
+"""
+
+from catenary.workflow.assess import compare, evaluate
+from catenary.workflow.demo import demo
+from catenary.workflow.fit import fit
+from catenary.workflow.look import Inspection, inspect, plan
+from catenary.workflow.run import Run, load
+from catenary.workflow.use import predict
+
+__all__ = ["Inspection", "Run", "compare", "demo", "evaluate", "fit", "inspect", "load", "plan", "predict"]

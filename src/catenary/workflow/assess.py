@@ -1,0 +1,250 @@
+"""Measuring a model: thresholds on validation data, scores on test data, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catenary.data.cases import Dataset
+from catenary.data.labels import LabelSet
+from catenary.data.splits import Splits
+from catenary.errors import ConfigError, InputError
+from catenary.io.files import write_text
+from catenary.metrics.baselines import fit_baselines
+from catenary.metrics.evaluation import Comparison, Evaluation, Scorer
+from catenary.metrics.evaluation import compare as compare_evaluations
+from catenary.plan import Plan
+from catenary.types import IGNORE, Progress, silent
+from catenary.workflow.look import Known, as_dataset
+from catenary.workflow.run import EVALUATION, load, read_evaluation, read_splits
+
+if TYPE_CHECKING:
+    from catenary.predict import Card, Prediction, Predictor
+    from catenary.report import GalleryCase, Measurement
+
+__all__ = ["calibrate", "compare", "evaluate", "evaluate_run"]
+
+#: A threshold other than 0.5 must gain this much validation Dice, or it is noise.
+THRESHOLD_GAIN = 0.003
+GALLERY = 6
+
+
+def evaluate(
+    model: str | Path | Predictor,
+    data: str | Path | Dataset,
+    *,
+    split: str = "test",
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measure a model on a part of a data set, beside trivial baselines.
+
+    Args:
+        model: A run's folder, a model file, or what `load` gave.
+        data: Folder, manifest or open data set.
+        split: ``"test"``, ``"val"``, ``"train"`` or ``"all"``; the first three as the run divided its data, or as the
+            data set itself states.
+        out: Folder for ``report.html`` and ``report.json``.
+        progress: Called after each case.
+
+    Raises:
+        ConfigError: The split is not known for this data set, or its classes are not the model's.
+    """
+    from catenary.predict import Predictor
+
+    predictor = model if isinstance(model, Predictor) else load(model)
+    dataset = as_dataset(data)
+    _same_classes(predictor.card.labels, dataset.labels)
+    splits = None if isinstance(model, Predictor) else read_splits(model)
+    names, train = _part(dataset, splits, split)
+    measured = _measure(predictor, dataset, names, train, split, progress)
+    if out is not None:
+        from catenary.workflow.reporting import write_evaluation_report
+
+        write_evaluation_report(Path(out), predictor.card, dataset, measured)
+    return measured.evaluation
+
+
+def compare(run_a: str | Path, run_b: str | Path) -> Comparison:
+    """Set the test scores of two runs side by side, paired case by case.
+
+    Raises:
+        ModelError: A folder holds no finished run.
+        InputError: The runs were measured on different cases.
+    """
+    return compare_evaluations(read_evaluation(run_a), read_evaluation(run_b))
+
+
+def calibrate(folder: Path, card: Card, known: Known, *, progress: Progress = silent) -> Card:
+    """Choose thresholds and learn the error of each class share, on the validation cases only."""
+    predictor = load(folder, engine="torch")
+    labels = known.dataset.labels
+    candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
+    dice: list[NDArray[np.float64]] = []
+    shares: list[NDArray[np.float64]] = []
+    for label, prediction in _predictions(predictor, known.dataset, known.splits.val, "choosing thresholds", progress):
+        shares.append(_share_difference(label, prediction.mask, labels))
+        if labels.task != "exclusive" and prediction.probability is not None:
+            dice.append(_dice_at(label, prediction.probability, labels, candidates))
+    errors = np.sqrt(np.mean(np.square(shares), axis=0)) if shares else np.zeros(len(labels.target_names))
+    update: dict[str, Any] = {
+        "share_errors": {name: float(e) for name, e in zip(labels.target_names, errors, strict=True)}
+    }
+    if dice:
+        mean = np.mean(dice, axis=0)
+        middle = int(np.flatnonzero(candidates == 0.5)[0])
+        best = mean.argmax(axis=0)
+        gained = mean[best, np.arange(mean.shape[1])] - mean[middle] >= THRESHOLD_GAIN
+        update["thresholds"] = tuple(float(candidates[b]) if g else 0.5 for b, g in zip(best, gained, strict=True))
+    return card.model_copy(update=update)
+
+
+def evaluate_run(
+    folder: Path, known: Known, plan: Plan, card: Card, *, progress: Progress = silent
+) -> tuple[Evaluation, Path]:
+    """Score a fresh run on its test cases (validation cases when there are none), and write its report."""
+    from catenary.workflow.reporting import write_run_report
+
+    split = "test" if known.splits.test else "val"
+    names, train = _part(known.dataset, known.splits, split)
+    measured = _measure(load(folder), known.dataset, names, train, split, progress)
+    write_text(folder / EVALUATION, measured.evaluation.model_dump_json(indent=1))
+    return measured.evaluation, write_run_report(folder, known, plan, card, measured)
+
+
+class Measured:
+    """An evaluation with what its report shows beside it."""
+
+    def __init__(self, evaluation: Evaluation, gallery: Sequence[GalleryCase], shares: Sequence[Measurement]) -> None:
+        self.evaluation = evaluation
+        self.gallery = tuple(gallery)
+        self.shares = tuple(shares)
+
+
+def _measure(
+    predictor: Predictor, dataset: Dataset, names: Sequence[str], train: Sequence[str], split: str, progress: Progress
+) -> Measured:
+    from catenary.report import GalleryCase, to_rgb8
+
+    labels = dataset.labels
+    spacing = dataset.grid.spacing
+    baselines = fit_baselines(_training_pairs(dataset, train), labels)
+    scorer = Scorer(labels, spacing=spacing)
+    rivals = {name: Scorer(labels, spacing=spacing) for name in baselines.names}
+    shares: list[Measurement] = []
+    for done, name in enumerate(names):
+        case = dataset[name]
+        image, label = dataset.read_image(case), dataset.read_label(case)
+        prediction = predictor(image)
+        answer = prediction.regions if labels.regions else prediction.mask
+        scorer.add(name, case.group, label, answer)
+        for rival, guess in baselines.predict(image.array).items():
+            rivals[rival].add(name, case.group, label, guess)
+        shares += _share_rows(name, label, prediction.mask, labels)
+        progress("evaluating", done + 1, len(names))
+    evaluation = scorer.result(split, baselines=rivals)
+    gallery = []
+    for name in _gallery_names(evaluation):
+        case = dataset[name]
+        image, label = dataset.read_image(case), dataset.read_label(case)
+        gallery.append(
+            GalleryCase(name=name, image=to_rgb8(image.array), truth=label, prediction=predictor(image).mask)
+        )
+    return Measured(evaluation, gallery, shares)
+
+
+def _training_pairs(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    for name in names:
+        case = dataset[name]
+        yield dataset.read_image(case).array, dataset.read_label(case)
+
+
+def _gallery_names(evaluation: Evaluation) -> list[str]:
+    """Cases from best to worst by mean Dice, evenly spaced: best, median and worst among them."""
+
+    def mean_dice(case: Any) -> float:
+        return float(np.mean([scores["dice"] for scores in case.classes.values()]))
+
+    ranked = sorted(evaluation.cases, key=mean_dice, reverse=True)
+    chosen = np.unique(np.linspace(0, len(ranked) - 1, min(GALLERY, len(ranked))).round().astype(int))
+    return [ranked[i].name for i in chosen]
+
+
+def _predictions(
+    predictor: Predictor, dataset: Dataset, names: Sequence[str], what: str, progress: Progress
+) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:
+    for done, name in enumerate(names):
+        case = dataset[name]
+        yield dataset.read_label(case), predictor(dataset.read_image(case))
+        progress(what, done + 1, len(names))
+
+
+def _targets(label: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.bool_]:
+    return np.stack([np.isin(label, members) for members in labels.target_members()])
+
+
+def _share_difference(label: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float64]:
+    known = label != IGNORE
+    truth, answer = _targets(label, labels)[:, known], _targets(mask, labels)[:, known]
+    difference: NDArray[np.float64] = answer.mean(axis=1) - truth.mean(axis=1)
+    return difference
+
+
+def _share_rows(name: str, label: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> list[Measurement]:
+    from catenary.report import Measurement
+
+    known = label != IGNORE
+    if not known.any():
+        return []
+    truth, answer = _targets(label, labels)[:, known].mean(axis=1), _targets(mask, labels)[:, known].mean(axis=1)
+    return [
+        Measurement(case=name, target=target, truth=float(t), prediction=float(p))
+        for target, t, p in zip(labels.target_names, truth, answer, strict=True)
+    ]
+
+
+def _dice_at(
+    label: NDArray[np.uint8], probability: NDArray[np.float32], labels: LabelSet, candidates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Dice ``(candidates, targets)`` of one image; 1 where truth and answer are both empty."""
+    known = label != IGNORE
+    truth = _targets(label, labels)[:, known]
+    values = probability[-len(truth) :][:, known]
+    rows = []
+    for threshold in candidates:
+        answer = values > threshold
+        both, total = (answer & truth).sum(1), answer.sum(1) + truth.sum(1)
+        rows.append(np.where(total == 0, 1.0, 2 * both / np.maximum(total, 1)))
+    return np.stack(rows)
+
+
+def _part(dataset: Dataset, splits: Splits | None, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names to score, and names that baselines may be fitted on."""
+    every = tuple(case.name for case in dataset.cases if case.mask is not None)
+    if splits is not None and not set(splits.train) <= set(every):
+        splits = None  # another data set than the run's own
+    if splits is None:
+        stated = {part: tuple(c.name for c in dataset.cases if c.split == part) for part in ("train", "val", "test")}
+        if split == "all":
+            return every, stated["train"] or every
+        if not stated.get(split):
+            raise ConfigError(f"this data set has no '{split}' part that the model knows of; use --split all")
+        return stated[split], stated["train"] or every
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test, "all": every}
+    if split not in parts:
+        raise ConfigError(f"there is no split '{split}'; use test, val, train or all")
+    if not parts[split]:
+        raise ConfigError(f"the run's split has no '{split}' cases; use val or all")
+    return parts[split], splits.train
+
+
+def _same_classes(model: LabelSet, data: LabelSet) -> None:
+    if model.count != data.count or set(model.regions) != set(data.regions):
+        raise InputError(
+            f"the model knows the classes {', '.join(model.names)} but the data set has {', '.join(data.names)}; "
+            "evaluate it on a data set with its own classes"
+        )

@@ -1,0 +1,211 @@
+"""Looking before training: `inspect` and `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from catenary.data.cases import Dataset
+from catenary.data.contact import contact_sheet
+from catenary.data.doctor import examine, stop_on_errors
+from catenary.data.findings import Finding
+from catenary.data.fingerprint import Fingerprint, fingerprint
+from catenary.data.layouts import open_dataset
+from catenary.data.splits import Splits, split_cases
+from catenary.data.survey import Survey, survey
+from catenary.errors import DataError
+from catenary.plan import Budget, Plan, candidates
+from catenary.plan import plan as decide
+from catenary.recipe import Recipe, choose, is_set, override, parse
+from catenary.types import Progress, silent
+
+__all__ = ["Inspection", "Known", "as_dataset", "as_recipe", "decide_plan", "get_to_know", "inspect", "plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What `inspect` found.
+
+    Attributes:
+        dataset: The cases, classes and layout.
+        survey: The facts of each file.
+        findings: What is wrong or worth knowing, worst first.
+        fingerprint: The data set in numbers; None when no case could be read.
+        contact_sheet: Picture of overlays; None when no folder for it was given.
+    """
+
+    dataset: Dataset
+    survey: Survey
+    findings: tuple[Finding, ...]
+    fingerprint: Fingerprint | None
+    contact_sheet: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What training needs to know of its data: the doctor let it pass and it is divided."""
+
+    dataset: Dataset
+    survey: Survey
+    findings: tuple[Finding, ...]
+    splits: Splits
+    fingerprint: Fingerprint
+
+
+def inspect(
+    data: str | Path | Dataset,
+    *,
+    group: str | None = None,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Inspection:
+    """Find pairs, classes and groups, and tell what is wrong; trains nothing.
+
+    Args:
+        data: Folder, manifest or open data set.
+        group: Regular expression on case names; its first group names the patient, specimen or place.
+        out: Folder for ``contact_sheet.png`` and ``findings.json``; nothing is written without it.
+        progress: Called while files are read.
+
+    Raises:
+        DataError: Nothing in the folder can be understood as a data set.
+    """
+    dataset = as_dataset(data, group)
+    found = survey(dataset, progress=progress)
+    try:
+        splits = split_cases(dataset, found)
+    except DataError:
+        splits = None  # the doctor says what is wrong with the set
+    findings = examine(dataset, found, splits)
+    readable = [facts.name for facts in found.facts if facts.readable]
+    sheet = None
+    if out is not None:
+        from catenary.io.files import write_json
+
+        folder = Path(out)
+        sheet = folder / "contact_sheet.png"
+        contact_sheet(dataset, [case.name for case in dataset.cases], sheet, findings=findings)
+        write_json(folder / "findings.json", [finding.to_dict() for finding in findings])
+    known = fingerprint(dataset, found, readable) if readable else None
+    return Inspection(dataset=dataset, survey=found, findings=findings, fingerprint=known, contact_sheet=sheet)
+
+
+def plan(
+    data: str | Path | Dataset,
+    *,
+    recipe: Recipe | str | Path = "default",
+    minutes: float = 0.0,
+    epochs: int = 0,
+    steps: int = 0,
+    settings: Sequence[str] = (),
+    group: str | None = None,
+    progress: Progress = silent,
+) -> Plan:
+    """What `fit` would do and why; trains nothing, but times a few steps when a budget in minutes is given.
+
+    Args:
+        data: Folder, manifest or open data set.
+        recipe: A recipe, the name of one, or a JSON or TOML file.
+        minutes, epochs, steps: The budget.
+        settings: ``section.field=value`` overrides.
+        group: See `inspect`.
+        progress: Called while files are read.
+
+    Raises:
+        DataError: The doctor found an error.
+        ConfigError: A setting is unknown or cannot work with this data.
+    """
+    wish = override(as_recipe(recipe), settings)
+    known = get_to_know(data, wish, group=group, progress=progress)
+    return decide_plan(known, wish, minutes=minutes, epochs=epochs, steps=steps, progress=progress)
+
+
+def as_dataset(data: str | Path | Dataset, group: str | None = None) -> Dataset:
+    """Open `data` unless it is open already."""
+    return data if isinstance(data, Dataset) else open_dataset(data, group=group)
+
+
+def as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    """A recipe from itself, its name, or a JSON or TOML file.
+
+    Raises:
+        ConfigError: There is no such recipe or file, or it is not valid.
+    """
+    import json
+    import tomllib
+
+    from catenary.errors import ConfigError, near_match
+    from catenary.recipes import RECIPES
+
+    if isinstance(recipe, Recipe):
+        return recipe
+    if str(recipe) in RECIPES:
+        return RECIPES[str(recipe)]()
+    path = Path(recipe)
+    if not path.is_file():
+        raise ConfigError(f"there is no recipe or file '{recipe}'; {near_match(str(recipe), RECIPES)}")
+    try:
+        text = path.read_text("utf-8")
+        return parse(tomllib.loads(text) if path.suffix == ".toml" else json.loads(text))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a valid recipe file ({error}); write it as JSON or TOML") from error
+
+
+def get_to_know(
+    data: str | Path | Dataset, recipe: Recipe, *, group: str | None = None, progress: Progress = silent
+) -> Known:
+    """Read everything once, let the doctor decide, divide, and measure the training part."""
+    dataset = as_dataset(data, group)
+    found = survey(dataset, progress=progress)
+    stop_on_errors(examine(dataset, found))
+    splits = split_cases(dataset, found, **recipe.split.model_dump())
+    findings = examine(dataset, found, splits)
+    stop_on_errors(findings)
+    return Known(
+        dataset=dataset,
+        survey=found,
+        findings=findings,
+        splits=splits,
+        fingerprint=fingerprint(dataset, found, splits.train),
+    )
+
+
+def decide_plan(
+    known: Known,
+    recipe: Recipe,
+    *,
+    minutes: float = 0.0,
+    epochs: int = 0,
+    steps: int = 0,
+    progress: Progress = silent,
+) -> Plan:
+    """Let the planner decide, after timing what it wants timed."""
+    from catenary.models import literals
+    from catenary.train.probe import best_device, measure
+
+    if is_set(recipe, "model.name"):  # a named network brings its own numbers
+        own = {f"model.{name}": value for name, value in literals(recipe.model.name).items()}
+        recipe = choose(recipe, {key: value for key, value in own.items() if not is_set(recipe, key)})
+    device = best_device()
+    if device == "cuda":
+        import torch
+
+        memory = torch.cuda.mem_get_info()[0]
+    else:
+        memory = psutil.virtual_memory().available // 2
+    budget = Budget(
+        minutes=minutes or recipe.train.minutes,
+        epochs=epochs or recipe.train.epochs,
+        steps=steps or recipe.train.steps,
+        memory=memory,
+        device=device,
+    )
+    progress("timing a few steps", 0, 1)
+    speeds = measure(
+        candidates(known.fingerprint, budget, recipe), known.dataset.labels, device=device, minutes=budget.minutes
+    )
+    progress("timing a few steps", 1, 1)
+    return decide(known.fingerprint, budget.model_copy(update={"speeds": speeds}), recipe)

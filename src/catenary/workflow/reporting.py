@@ -1,0 +1,70 @@
+"""From what a run knows to what a report tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catenary.data.cases import Dataset
+from catenary.plan import Plan, levels_of
+from catenary.recipe import Recipe
+from catenary.report import ReportData, write_report
+from catenary.workflow.look import Known
+
+if TYPE_CHECKING:
+    from catenary.predict import Card
+    from catenary.workflow.assess import Measured
+
+__all__ = ["write_evaluation_report", "write_run_report"]
+
+
+def write_run_report(folder: Path, known: Known, plan: Plan, card: Card, measured: Measured) -> Path:
+    """The report of a fresh run: data, plan, course of training, scores; gives the HTML file."""
+    from catenary.train.log import read_log
+
+    data = _common(known.dataset, card, measured) | {
+        "fingerprint": known.fingerprint,
+        "findings": known.findings,
+        "splits": {"train": known.splits.train, "val": known.splits.val, "test": known.splits.test},
+        "split_how": known.splits.how,
+        "plan": plan.rows(),
+        "history": read_log(folder / "log.csv"),
+        "monitor": plan.recipe.train.monitor,
+    }
+    return write_report(ReportData(**data), folder)
+
+
+def write_evaluation_report(folder: Path, card: Card, dataset: Dataset, measured: Measured) -> Path:
+    """The report of a model measured on some data set; gives the HTML file."""
+    data = _common(dataset, card, measured) | {"fingerprint": card.fingerprint, "findings": dataset.findings}
+    return write_report(ReportData(**data), folder)
+
+
+def _common(dataset: Dataset, card: Card, measured: Measured) -> dict[str, Any]:
+    return {
+        "title": f"{dataset.name}: segmentation report",
+        "model": describe(card.recipe),
+        "dataset": dataset.name,
+        "folder": dataset.root.name,
+        "licence": dataset.licence,
+        "labels": dataset.labels,
+        "evaluation": measured.evaluation,
+        "gallery": measured.gallery,
+        "measurements": measured.shares,
+        "share_errors": card.share_errors,
+        "provenance": card.provenance,
+    }
+
+
+def describe(recipe: Recipe) -> str:
+    """The network in a few words.
+
+    >>> describe(Recipe())
+    'U-Net, 5 levels, widths 32 to 512'
+    """
+    names = {"unet": "U-Net"}
+    widths = recipe.model.widths
+    return (
+        f"{names.get(recipe.model.name, recipe.model.name)}, {levels_of(recipe)} levels, "
+        f"widths {widths[0]} to {widths[-1]}"
+    )

@@ -1,0 +1,53 @@
+"""`predict`: from files to masks and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catenary.types import Progress, silent
+
+if TYPE_CHECKING:
+    from catenary.predict import PredictionRecord
+
+__all__ = ["predict"]
+
+
+def predict(
+    run: str | Path,
+    inputs: Sequence[str | Path],
+    *,
+    out: str | Path,
+    engine: str = "auto",
+    tta: bool = False,
+    probability: bool = False,
+    overlay: bool = False,
+    overlap: float | None = None,
+    progress: Progress = silent,
+) -> list[PredictionRecord]:
+    """Write a mask for every input, and ``measurements.csv`` for all.
+
+    Args:
+        run: Folder of a run, or a model file.
+        inputs: Files, folders and globs.
+        out: Folder for the results, made when needed.
+        engine: See `load`.
+        tta: Average over flips; slower, a little better.
+        probability: Write the probabilities too.
+        overlay: Write pictures of the answer over the image too.
+        overlap: Share of a tile that neighbours share; the model's own when None.
+        progress: Called after each file.
+
+    Returns:
+        One record a file; a record whose ``error`` is set had a bad input, the others are complete.
+
+    Raises:
+        ModelError: The model cannot be opened.
+        InputError: No input was found.
+        OutputError: The folder cannot be written.
+    """
+    from catenary.predict import open_predictor, predict_files
+
+    predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap)
+    return predict_files(predictor, inputs, Path(out), probability=probability, overlay=overlay, progress=progress)

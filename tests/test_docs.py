@@ -1,0 +1,122 @@
+"""What the documents say is true: every example runs, every help text is the program's, every link leads somewhere."""
+
+import importlib
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from catenary.cli.docs import page
+from catenary.cli.main import COMMANDS, WIDTH, main, program
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(path, language):
+    """The code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def commands(text):
+    """The arguments of each line that calls catenary."""
+    lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.strip().startswith("catenary ")]
+    return [words[1:] for words in lines]
+
+
+EXAMPLES = [
+    words
+    for path in PAGES
+    for language in ("sh", "console")
+    for block in blocks(path, language)
+    for words in commands(block)
+]
+HELP_EXAMPLES = [words for block in blocks(ROOT / "docs" / "cli.md", "text") for words in commands(block)]
+
+
+def parse(words):
+    """Parse a command line as the program does, without running it."""
+    group = program()
+    context = group.make_context("catenary", list(words))
+    name, command, rest = group.resolve_command(context, list(words))
+    return name, command.make_context(name, rest, parent=context).params
+
+
+def test_readme_shows_every_command():
+    assert {words[0] for words in EXAMPLES} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", EXAMPLES + HELP_EXAMPLES, ids=" ".join)
+def test_every_example_is_understood(words):
+    name, parameters = parse(words)
+    assert name == words[0]
+    assert parameters.keys()
+
+
+def test_an_example_that_is_wrong_would_be_noticed():
+    with pytest.raises(Exception, match="minuts"):
+        parse(["fit", "data", "--out", "run", "--minuts", "3"])
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_page_of_the_command_line_is_the_programs(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    assert main([*name.split(), "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert printed in blocks(ROOT / "docs" / "cli.md", "text"), "run: make docs"
+
+
+def test_the_page_of_the_command_line_is_made_by_the_program():
+    assert page() == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), "run: make docs"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_places_for_one_line_exist():
+    """The table of registries in docs/architecture.md: each file exists and holds the dict it names."""
+    rows = re.findall(r"`([A-Z]+)` in `catenary/([\w/]+)\.py`", (ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    assert len(rows) >= 12
+    for name, file in rows:
+        module = importlib.import_module("catenary." + file.removesuffix("/__init__").replace("/", "."))
+        assert isinstance(getattr(module, name), dict), f"{name} in {file}.py"
+
+
+@pytest.mark.slow
+def test_readme_runs(tmp_path, monkeypatch, capsys):
+    """The Python block and the command lines of the README, on a few phantom lesions and a budget of a few steps."""
+    from catenary.workflow.demo import write_phantom
+
+    monkeypatch.chdir(tmp_path)
+    write_phantom(tmp_path / "lesions", "lesion", count=16, size=(64, 64), seed=0)
+    write_phantom(tmp_path / "new", "lesion", count=1, size=(96, 80), seed=1)
+    fresh = next((tmp_path / "new" / "images").iterdir())
+    PIL.Image.open(fresh).save(tmp_path / "photo.jpg")
+    fresh.rename(tmp_path / "new" / "other.png")
+    shutil.rmtree(tmp_path / "new" / "masks")
+    small = ["--set", "model.widths=[8,16]", "--set", "sample.patch=[64,64]", "--set", "sample.batch=2"]
+
+    (python,) = blocks(ROOT / "README.md", "python")
+    settings = [word for word in small if word != "--set"]
+    assert "minutes=30" in python
+    exec(compile(python.replace("minutes=30", f"steps=4, settings={settings!r}"), "README.md", "exec"), {})
+    assert "Dice" in capsys.readouterr().out
+    assert (tmp_path / "photo_mask.png").is_file()
+    assert (tmp_path / "runs" / "skin" / "report.html").is_file()
+
+    for words in commands("\n".join(blocks(ROOT / "README.md", "sh"))):
+        if words[0] == "demo" or (words[0] == "fit" and "runs/skin" in words):
+            continue  # the first has a test of its own, the second ran above
+        line = " ".join(words).replace("--minutes 30", "--steps 4").replace("--epochs 40", "--steps 4")
+        more = small if words[0] in ("plan", "fit") and "model.depth=6" not in words else []
+        assert main(line.replace("model.depth=6", "model.depth=3").split() + more) == 0, line
+    for written in ("masks/photo.png", "masks/measurements.csv", "measured/report.json", "runs/deep/model.safetensors"):
+        assert (tmp_path / written).is_file(), written
