@@ -353,6 +353,15 @@ def test_plain_progress_tells_each_tenth_of_slow_work_once():
     assert [line.split(", ")[0] for line in lines] == [f"training: {tenth}0 %" for tenth in range(1, 11)]
 
 
+def test_plain_progress_tells_the_end_of_what_it_told_of():
+    lines, clock = [], Clock()
+    progress = plain(lines.append, clock=clock)
+    for done, seconds in ((0, 0.0), (5, 2.0), (10, 0.1)):
+        clock.now += seconds
+        progress("reading", done, 10)
+    assert lines == ["reading: 50 %, 2 s left", "reading: 100 %, 2 s"]
+
+
 def test_plain_progress_counts_from_where_a_resumed_run_stood():
     lines, clock = [], Clock()
     progress = plain(lines.append, clock=clock)

@@ -86,6 +86,16 @@ def test_damaged_and_unlabelled_cases_do_not_cost_the_sheet(tmp_path):
     assert drawn(path).shape[0] > 96
 
 
+def test_a_failure_that_no_reader_foresaw_does_not_cost_the_sheet(tmp_path, monkeypatch):
+    dataset = folder(tmp_path, 2)
+
+    def fail(self, case):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(Dataset, "read_image", fail)
+    assert contact_sheet(dataset, ["case0", "case1"], tmp_path / "sheet.png").is_file()
+
+
 def test_a_large_set_is_thinned_but_keeps_its_marked_cases(tmp_path):
     dataset = folder(tmp_path, 12)
     names = [c.name for c in dataset.cases]

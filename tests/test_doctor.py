@@ -174,6 +174,18 @@ def test_unexpected_values_and_soft_masks():
     assert "and 5 more values" in finding.message
 
 
+def test_what_opening_saw_in_a_sample_is_told_once():
+    sample = Finding(level="warning", code="soft-masks", message="some", remedy="r")
+    facts = [*clean(), case("smooth", unexpected={"100": 3}, soft=True)]
+    assert only(look(facts, findings=[sample]), "soft-masks").cases == ("smooth",)
+
+
+def test_one_colour_image_among_grey_ones():
+    grey = [case(f"g{chr(97 + i)}", np.stack([noise(i)] * 3)) for i in range(6)]
+    facts = [*grey, case("c", np.stack([noise(7), noise(8), noise(9)]))]
+    assert not [f for f in look(facts) if f.code == "same-channels"]
+
+
 def test_empty_masks():
     nothing = np.zeros(SIZE, np.uint8)
     finding = only(look([*clean(), case("bare", label=nothing)]), "empty-masks")
@@ -279,6 +291,23 @@ def test_slices_of_a_volume_are_found_and_the_remedy_helps():
     assert f"--set split.ordered=true --set split.gap={series.gap}" in finding.remedy
     better = split_cases(dataset, found, ordered=True, gap=series.gap)
     assert not [f for f in examine(dataset, found, better) if f.code == "neighbours-across-splits"]
+
+
+def test_a_dense_series_is_told_as_an_order_not_as_copies():
+    facts = [case(f"z{i}", image, seed=i) for i, image in enumerate(volume(24, blur=8.0))]
+    assert {f.code for f in look(facts)} == {"ordered"}
+
+
+def test_a_handful_of_images_is_no_series():
+    facts = [case(f"z{i}", image, seed=i) for i, image in enumerate(volume(24, blur=2.0)[:7])]
+    assert as_series(facts) is None
+
+
+def test_a_faint_drift_is_no_series():
+    drift = [0.2 * (image.astype(float) - 127) for image in volume(40, blur=2.0)]
+    grain = [0.25 * (noise(i + 500, blur=1.0)[None].astype(float) - 127) for i in range(40)]
+    images = [np.clip(127 + a + b, 0, 255).astype(np.uint8) for a, b in zip(drift, grain, strict=True)]
+    assert as_series([case(f"z{i}", image) for i, image in enumerate(images)]) is None
 
 
 def test_masks_alone_can_show_an_order():

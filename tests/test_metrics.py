@@ -165,8 +165,8 @@ def test_surface_by_hand():
     truth = np.zeros((40, 40), bool)
     truth[10:20, 10:20] = True
     moved = np.roll(truth, 3, axis=1)
-    # 36 boundary pixels each. The side that sticks out: 10 at distance 3, then 2 and 1 along top and bottom; 14 of top and
-    # bottom lie on the other's; the 8 of the side inside the other are 1, 2, 3, 3, 3, 3, 2, 1 away from its outline.
+    # 36 boundary pixels each: the side that sticks out has 10 at distance 3, then 2 and 1 along top and bottom; 14 of
+    # top and bottom lie on the other's; the 8 of the side inside are 1, 2, 3, 3, 3, 3, 2, 1 away from its outline.
     values = surface_values(truth, moved, tolerance=0.0)
     assert values["hd95"] == 3
     assert values["asd"] == (30 + 6 + 18) / 36
@@ -181,6 +181,10 @@ def test_one_empty_mask_is_as_bad_as_can_be():
     for pair in ((mask, np.zeros_like(mask)), (np.zeros_like(mask), mask)):
         assert surface_values(*pair) == {"boundary_iou": 0, "hd95": 50, "asd": 50, "nsd": 0}
         assert surface_values(*pair, spacing=(0.1, 0.1))["hd95"] == pytest.approx(5)
+    square = np.zeros((40, 40), bool)
+    square[10:20, 10:20] = True
+    alone = measure_surface(square, np.zeros_like(square))  # what pooling adds up: the band, one pixel wide, is missed
+    assert (int(alone.both), int(alone.either), int(alone.close), int(alone.total)) == (0, 36, 0, 36)
     worst = np.zeros((2, 30, 40), bool)
     worst[0, 0, 0] = worst[1, -1, -1] = True
     assert surface_values(*worst)["hd95"] < 50  # no answer is worse than any answer
@@ -252,24 +256,21 @@ def test_objects_equal_a_loop_on_blobs(monkeypatch):
     assert [int(n) for n in match_objects(*pair)] == expected
 
 
-def test_objects_match_at_exactly_one_half_but_once():
-    truth = np.array([[1, 1, 1, 1, 1, 1]], bool)
-    halves = np.array([[1, 1, 1, 0, 0, 0]], bool)
-    assert int(match_objects(truth, halves).matched) == 1
-    two = np.array([[1, 1, 0, 1, 1]], bool)
-    cut = match_objects(np.ones((1, 5), bool), two)
-    assert (int(cut.matched), int(cut.splits)) == (0, 1)
-    row = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool)
-    halved = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool)
-    # the other half is predicted too, apart in a third dimension is not possible, so it is one match, never two
-    assert [int(n) for n in match_objects(row, halved)] == [1, 1, 1, 0, 0]
+def test_objects_match_from_exactly_one_half():
+    truth = np.ones((1, 6), bool)
+    half, less = (np.arange(6)[None] < n for n in (3, 2))
+    assert [int(match_objects(truth, answer).matched) for answer in (half, less)] == [1, 0]
 
 
-def test_objects_merge():
-    truth = np.array([[1, 1, 0, 1, 1]], bool)
-    merged = match_objects(truth, np.ones((1, 5), bool))
-    assert (int(merged.matched), int(merged.merges), int(merged.splits)) == (0, 1, 0)
-    assert objects.object_precision(merged) == 0
+def test_objects_split_and_merge():
+    parts = np.array([[1, 1, 0, 1, 1]], bool)
+    split, merged = match_objects(np.ones((1, 5), bool), parts), match_objects(parts, np.ones((1, 5), bool))
+    assert [int(n) for n in split] == [1, 2, 0, 0, 1]
+    assert [int(n) for n in merged] == [2, 1, 0, 1, 0]
+    half = np.array([[1, 1, 1, 1, 0, 0]], bool)  # one object and exactly half of the other: not merged
+    assert int(match_objects(np.array([[1, 1, 0, 1, 1, 0]], bool), half).merges) == 0
+    whole = np.array([[1, 1, 0, 1, 1, 0]], bool)
+    assert int(match_objects(whole, np.ones((1, 6), bool)).merges) == 1
 
 
 def test_object_scores_on_empty_masks():
@@ -382,6 +383,18 @@ def test_threshold_finds_dark_objects_and_the_telling_channel():
     assert (cut.channel, cut.classes) == (1, (1, 0))
     np.testing.assert_array_equal(fitted.predict(image)["thresholds"], label)
     assert fitted.descriptions["thresholds"].startswith("channel 2 cut at ")
+
+
+def test_order_by_mean_intensity_is_turned_where_that_is_better():
+    label = np.repeat(np.array([0, 0, 1], np.uint8), (10, 90, 60))[None]
+    image = np.repeat(np.array([-1000, 12, 10], np.int16), (10, 90, 60))[None, None]
+    (cut,) = fit_baselines([(image, label)], LabelSet(names=("background", "cell"))).cuts["thresholds"]
+    assert cut.classes == (1, 0)  # although the mean of the background is the lower
+    assert cut.cuts == (11.0,)
+
+
+def test_a_value_equal_to_a_cut_lies_above():
+    assert Cut(0, (5.0,), (0, 1))(np.array([[4, 5, 6]], np.uint8)).tolist() == [0, 1, 1]
 
 
 def test_mean_of_channels_is_tried():
@@ -508,6 +521,7 @@ def test_sign_flip_is_exact_for_few_groups_and_close_for_many():
     rng = np.random.default_rng(0)
     assert intervals.sign_flip_p(np.ones((10, 1)), rng=rng) == 2 / 1024
     assert intervals.sign_flip_p(np.zeros((10, 1)), rng=rng) == 1
+    assert intervals.sign_flip_p(np.ones((60, 1)), rng=rng) == 1 / 10_000  # never nought
     parts = rng.normal(0.3, 1, (12, 3))
     exact = intervals.sign_flip_p(parts, rng=rng)
     padded = np.concatenate([parts, np.zeros((1, 3))])  # a group that adds nothing changes nothing but the way

@@ -274,10 +274,11 @@ def test_page_suits_paper_phone_and_dark(tmp_path):
 
 
 def test_same_data_gives_the_same_bytes_and_leaves_matplotlib_alone(tmp_path):
-    before = dict(mpl.rcParams)
-    write_report(make_data(), tmp_path / "a")
+    with mpl.rc_context({"font.size": 33.0, "svg.fonttype": "path"}):
+        before = dict(mpl.rcParams)
+        write_report(make_data(), tmp_path / "a")
+        assert dict(mpl.rcParams) == before
     write_report(make_data(), tmp_path / "b")
-    assert dict(mpl.rcParams) == before
     for name in ("report.html", "report.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

@@ -140,6 +140,19 @@ def test_a_missing_val_is_taken_from_train_by_group():
     assert not {f"g{int(n[1:]) // 2}" for n in splits.val} & {f"g{int(n[1:]) // 2}" for n in splits.train}
 
 
+def test_a_share_means_of_all_cases_where_a_part_is_stated():
+    splits = divide([fact(f"c{i}", split="test" if i < 20 else None) for i in range(100)])
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (65, 15, 20)
+
+
+def test_two_folds_leave_something_to_validate_on():
+    facts = [fact(f"large{i}", "large") for i in range(6)] + simple(3)
+    for fold in range(2):
+        splits = divide(facts, folds=2, fold=fold)
+        assert splits.train
+        assert splits.val
+
+
 def test_a_missing_test_is_taken_from_train_and_test_0_leaves_it_out():
     facts = [fact(f"c{i}", split="val" if i < 4 else "train") for i in range(20)]
     splits = divide(facts)

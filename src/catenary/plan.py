@@ -152,9 +152,9 @@ def _resolution(choices: _Choices, data: Fingerprint) -> None:
         return
     fills = max(present) / longest
     same_size = data.size_min == data.size_max
-    # Half a pixel of boundary on each side costs a structure of width t about 1 / t of its area: 48 px keeps that at 2 %.
+    # Half a pixel of boundary on each side costs a structure of width t about 1 / t of its area: 2 % at 48 px.
     scale = max(48 / min(widths), PATCH / longest)
-    if scale < 0.75 and (fills >= 0.2 or same_size):
+    if scale < 0.75 and (fills >= 0.15 or same_size):
         size = 32 * math.ceil(scale * longest / 32)
         choices.decide(
             {"prepare.size": size},
@@ -224,7 +224,8 @@ def _depth_and_width(choices: _Choices, data: Fingerprint, budget: Budget) -> No
     base, why = _base_width(budget, choices)
     choices.decide(
         {"model.widths": _widths(base, levels)},
-        f"{levels} levels see about {18 * 2 ** (levels - 1)} px around a pixel, objects are about {diameter:.0f} px; {why}",
+        f"{levels} levels see about {18 * 2 ** (levels - 1)} px around a pixel, objects are about {diameter:.0f} px; "
+        + why,
     )
 
 
@@ -279,8 +280,8 @@ def _loss_and_sampling(choices: _Choices, data: Fingerprint) -> None:
     share = 0.33 if rarest >= 0.05 else 0.5
     choices.decide(
         {"sample.foreground": share},
-        f"the rarest class covers {100 * rarest:.1f} % of the pixels: {100 * share:.0f} % of the patches are centred on "
-        "a foreground pixel",
+        f"the rarest class covers {100 * rarest:.1f} % of the pixels: {100 * share:.0f} % of the patches are centred "
+        "on a foreground pixel",
     )
 
 

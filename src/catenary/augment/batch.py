@@ -10,13 +10,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from catenary.augment.intensity import NEUTRAL, Tone, change_tone, draw_tone
+from catenary.augment.intensity import NEUTRAL, Level, Tone, change_tone, draw_tone
 from catenary.augment.spatial import IDENTITY, Warp, draw_warp, sample_patch
 from catenary.recipe import Augment
 
@@ -59,8 +58,8 @@ def apply(
     *,
     centre: tuple[int, int],
     patch: tuple[int, int],
-    low: float | Sequence[float],
-    high: float | Sequence[float],
+    low: Level,
+    high: Level,
     scale: float = 1.0,
 ) -> tuple[Shaped[np.ndarray, "ph pw c"], UInt8[np.ndarray, "ph pw"]]:
     """One changed patch; see `sample_patch` for geometry and types, `change_tone` for intensities."""
@@ -76,8 +75,8 @@ def make_patch(
     centre: tuple[int, int],
     patch: tuple[int, int],
     rng: np.random.Generator,
-    low: float | Sequence[float],
-    high: float | Sequence[float],
+    low: Level,
+    high: Level,
     scale: float = 1.0,
 ) -> tuple[Shaped[np.ndarray, "ph pw c"], UInt8[np.ndarray, "ph pw"]]:
     """Draw and apply: one training patch.

@@ -68,7 +68,7 @@ def plain(
     every: float = 0.1,
     pause: float = 1.0,
 ) -> Progress:
-    """A `Progress` of plain lines: one for each tenth of the work, none within `pause` seconds of the one before.
+    """A `Progress` of plain lines: one for each tenth of the work, at most one in `pause` seconds but for the last.
 
     Args:
         tell: Takes one line.
@@ -97,7 +97,8 @@ def plain(
         if shown[name] >= 1:
             return
         start, had = begun[name]
-        due = int(share / every + 1e-9) > int(shown[name] / every + 1e-9) and now - max(last, start) >= pause
+        rested = now - max(last, start) >= pause or (share >= 1 and shown[name] > had)  # an end follows a beginning
+        due = rested and int(share / every + 1e-9) > int(shown[name] / every + 1e-9)
         if due:
             spent = now - start
             rest = f"{_duration(spent * (1 - share) / (share - had))} left" if share < 1 else _duration(spent)

@@ -93,7 +93,11 @@ def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
         for name, share, presence in zip(
             fingerprint.class_names, fingerprint.class_shares, fingerprint.class_presence, strict=True
         ):
-            _add(table, f"class {name}", f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases")
+            _add(
+                table,
+                f"class {name.removeprefix('class ')}",
+                f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases",
+            )
     if data.grid.spacing is not None:
         _add(
             table, "spacing", f"{' x '.join(f'{step:g}' for step in data.grid.spacing)} {data.grid.unit or ''}".strip()

@@ -94,8 +94,8 @@ def _from_values(
             Finding(
                 level="warning",
                 code="soft-masks",
-                message=f"masks that should hold 0 and 255 hold {len(values_)} values ({100 * (1 - ends / total):.1f} % "
-                "of the pixels lie between): they were anti-aliased or saved as JPEG",
+                message=f"masks that should hold 0 and 255 hold {len(values_)} values, "
+                f"{100 * (1 - ends / total):.1f} % of the pixels lie between: they were anti-aliased or saved as JPEG",
                 remedy="values are cut at 128; export the masks again as PNG without smoothing",
             )
         )
@@ -182,7 +182,8 @@ def _decode_index(raw: NDArray[Any], labels: LabelSet) -> UInt8[np.ndarray, "h w
     table[list(values)] = np.arange(len(values), dtype=np.uint8)
     if labels.ignore is not None:
         table[labels.ignore] = IGNORE
-    return table[raw]
+    found: NDArray[np.uint8] = table[raw]
+    return found
 
 
 def _pack(raw: NDArray[Any]) -> NDArray[np.int64]:

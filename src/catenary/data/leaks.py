@@ -245,9 +245,8 @@ def group_pattern(names: Sequence[str]) -> str | None:
     found = [views.match(name) for name in names]
     if found and all(found):
         words = sorted({m.group(2) for m in found if m})
-        if len(words) > 1:
-            pattern = rf"^(.*\d)[_-]?(?:{'|'.join(words)})$"
-            return pattern if _joins(pattern, names) else None
+        pattern = rf"^(.*\d)[_-]?(?:{'|'.join(words)})$"
+        return pattern if _joins(pattern, names) else None
     pattern = r"^(.*\d[^\d]*?)[_-][A-Za-z]*\d+$"
     return pattern if _joins(pattern, names) else None
 

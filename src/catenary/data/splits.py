@@ -310,7 +310,7 @@ def _deal(
     dealt = np.zeros((tries, count), np.int64)
     previous = np.zeros(tries, np.int64)
     for p, bound in enumerate(np.cumsum(shares)[:-1] * sizes.sum(), start=1):
-        cut = np.clip((middles < bound).sum(1), previous + 0, count - least * (parts - p))  # no part is empty
+        cut = np.clip((middles < bound).sum(1), previous + least, count - least * (parts - p))  # no part is empty
         dealt[np.arange(count)[None] >= cut[:, None]] = p
         previous = cut
     of_group = np.empty_like(dealt)

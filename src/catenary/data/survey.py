@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from pydantic import BaseModel, ConfigDict
 
 from catenary.data.cases import Case, Dataset
+from catenary.data.encoding import decode
 from catenary.data.facts import CaseFacts, image_facts, label_facts, soft_edges
 from catenary.data.labels import LabelSet
 from catenary.errors import CatenaryError
@@ -65,7 +66,7 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     try:
         image = dataset.read_image(case)
         found = image_facts(image.array, image.valid)
-        found |= _look_at_mask(dataset, case.mask, case) if case.mask is not None else {}
+        found |= _look_at_mask(dataset, case.mask) if case.mask is not None else {}
     except CatenaryError as error:
         return CaseFacts(**known, trouble=str(error))
     except Exception as error:  # a decoder's own failure on a damaged file must not end the pass for the others
@@ -73,14 +74,11 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     return CaseFacts(**known, **found)
 
 
-def _look_at_mask(dataset: Dataset, path: Path, case: Case) -> dict[str, Any]:
-    raw = read_mask(path)
-    unexpected = odd_values(raw, dataset.labels)
-    soft = bool(unexpected) and raw.ndim == 2 and soft_edges(raw, dataset.labels.file_values)
-    return label_facts(dataset.read_label(case), classes=dataset.labels.count) | {
-        "unexpected": unexpected,
-        "soft": soft,
-    }
+def _look_at_mask(dataset: Dataset, path: Path) -> dict[str, Any]:
+    raw, labels = read_mask(path), dataset.labels
+    unexpected = odd_values(raw, labels)
+    soft = bool(unexpected) and raw.ndim == 2 and soft_edges(raw, labels.file_values)
+    return label_facts(decode(raw, labels), classes=labels.count) | {"unexpected": unexpected, "soft": soft}
 
 
 def odd_values(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> dict[str, int]:
@@ -101,6 +99,7 @@ def odd_values(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> dict[str,
         values, counts = np.unique(packed, return_counts=True)
         odd = [(int(v), int(c)) for v, c in zip(values, counts, strict=True) if int(v) not in known]
         return {f"({v >> 16}, {v >> 8 & 255}, {v & 255})": c for v, c in odd}
+    raw = raw if raw.ndim == 2 else raw[..., 0]
     known = {*labels.file_values, *(() if labels.ignore is None else (labels.ignore,))}
     values, counts = np.unique(raw, return_counts=True)
     return {str(v): int(c) for v, c in zip(values, counts, strict=True) if int(v) not in known}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,22 +19,28 @@ __all__ = ["atomic", "write_json", "write_text"]
 def atomic(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
 
+    The temporary file lies in the same folder, since only within one file system is the renaming indivisible.
+
     Args:
         path: The final file; its folder is made when needed.
         suffix: Ending of the temporary name, for libraries that choose a format by it; that of `path` by default.
 
     Raises:
         OutputError: The file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic(Path(folder) / "new" / "a.txt") as temporary:
+    ...         _ = temporary.write_text("all of it")
+    ...     [file.name for file in (Path(folder) / "new").iterdir()]
+    ['a.txt']
     """
     target = Path(path)
+    temporary = target.with_name(f".writing-{secrets.token_hex(6)}{target.suffix if suffix is None else suffix}")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-", suffix=suffix or target.suffix)
-        os.close(handle)
-        temporary = Path(name)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -58,9 +64,3 @@ def write_json(path: str | Path, data: Any) -> Path:
         OutputError: The file cannot be written.
     """
     return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

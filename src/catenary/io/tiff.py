@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,142 +13,291 @@ from numpy.typing import NDArray
 
 from catenary.errors import InputError
 from catenary.io.files import atomic
-from catenary.types import Grid, Image
+from catenary.io.geotiff import geo_grid, geo_tags
+from catenary.io.pixels import (
+    check_size,
+    grid_from_text,
+    grid_to_text,
+    levels_of_palette,
+    read_bytes,
+    split_alpha,
+    upright,
+)
+from catenary.types import IGNORE, Grid, Image
 
-__all__ = ["read_tiff", "read_tiff_mask", "write_tiff"]
+__all__ = ["read_tiff", "read_tiff_mask", "tiff_header", "write_tiff"]
 
-#: A third axis up to this length is taken for channels; more pages than this are a volume.
-MOST_CHANNELS = 32
+#: Most pages, or length of a third axis without a name, that are taken for channels; a program that wrote the shape
+#: into the file is believed up to the second number. More is a volume.
+MOST_PAGES, MOST_CHANNELS = 8, 64
+
+_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5
+_ALPHA = (1, 2)
+_CENTIMETRE = 3
+_UNITS = {"micron": "um", "microns": "um", "\\u00b5m": "um", "µm": "um", "μm": "um", "um": "um", "mm": "mm", "nm": "nm",
+          "cm": "cm", "pixel": None, "inch": None}  # fmt: skip
+_PER_CENTIMETRE = {"um": 1e4, "mm": 10.0, "nm": 1e7, "cm": 1.0, "m": 0.01}
+#: Pixels an inch that printers and screens put into files; they measure paper, not the picture's subject.
+_PRINTER = (1, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 220, 240, 250, 254, 300, 350, 360, 400, 600, 720, 1200, 2400)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Pixels as the file holds them, upright: ``(h, w, c)``."""
+
+    array: NDArray[Any]
+    grid: Grid
+    alpha: bool
+    colours: NDArray[np.uint8] | None
+    nodata: float | None
 
 
 def read_tiff(path: Path) -> Image:
-    """Read a TIFF as channels-first pixels; pages of one size are channels.
+    """Read a TIFF (also BigTIFF, also compressed) as channels-first pixels in the file's type.
 
-    Spacing is taken from ImageJ's tags or a resolution in centimetres below 1 mm a pixel; dots per inch are a
-    printer's matter and ignored. Pixels equal to a GDAL no-data value are marked in `Image.valid`.
+    Channels are the file's samples, its planes, or up to 8 pages of one size. Palettes become RGB (or grey, when all
+    their colours are), 1 bit becomes 0 and 255, files in which white is zero are inverted, the orientation tag is
+    applied. Spacing is taken from what this package, ImageJ, OME or a georeference wrote, or from a resolution
+    in centimetres that is no printer's; dots an inch are ignored. Pixels of a GDAL no-data value, and those an alpha
+    channel hides, are False in `Image.valid`, and 0.
 
     Raises:
-        InputError: The file is missing, empty, damaged or a volume.
+        InputError: The file is missing, empty, damaged, a volume, of complex numbers, or holds NaN or infinity.
     """
-    array, axes, grid, nodata = _load(path)
-    array = _channels_first(path, array, axes)
-    valid = None
-    if nodata is not None:
-        lacking = np.isnan(array).all(0) if np.isnan(nodata) else (array == nodata).all(0)
+    found = _decode(path)
+    array, valid = found.array, None
+    if found.colours is not None:
+        levels = levels_of_palette(found.colours)
+        array = found.colours[array[..., 0]] if levels is None else levels[array]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if found.alpha:
+        array, valid = split_alpha(array)
+    planes = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+    if found.nodata is not None:
+        lacking = np.isnan(planes).any(0) if np.isnan(found.nodata) else (planes == found.nodata).all(0)
         if lacking.any():
-            valid = ~lacking
-            if np.isnan(nodata):
-                array = np.where(lacking, 0, array).astype(array.dtype)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
+            valid = ~lacking if valid is None else valid & ~lacking
+            planes = np.where(valid, planes, np.zeros((), planes.dtype))
+    if planes.dtype.kind == "f" and not np.isfinite(planes).all():
+        count = int((~np.isfinite(planes)).sum())
         raise InputError(
             f"{path} has {count} pixels that are NaN or infinite; replace them or name a no-data value in the file"
         )
-    return Image(array=array, grid=grid, valid=valid, source=str(path))
+    return Image(array=planes, grid=found.grid, valid=valid, source=str(path))
 
 
-def read_tiff_mask(path: Path) -> NDArray[Any]:
+def read_tiff_mask(path: Path, *, palette: str = "index") -> NDArray[Any]:
     """Read a mask as its file holds it: ``(h, w)`` numbers or ``(h, w, 3)`` colours.
+
+    Args:
+        path: The file.
+        palette: What the pixels of a palette image are: its ``"index"``, or the ``"colour"``.
 
     Raises:
         InputError: See `read_tiff`; or the values are not whole numbers.
     """
-    array, axes, _, _ = _load(path)
-    planes = _channels_first(path, array, axes)
-    if len(planes) in (3, 4) and not (planes[:1] == planes[:3]).all():
-        return np.ascontiguousarray(np.moveaxis(planes[:3], 0, -1))
-    plane = planes[0]
-    if len(planes) not in (1, 2, 3, 4):
-        raise InputError(f"{path} has {len(planes)} channels; a mask has one, or three that hold a colour")
-    if plane.dtype.kind == "f":
-        if not (plane == np.round(plane)).all():
-            raise InputError(f"{path} holds fractions; a mask needs whole numbers, one a class")
-        plane = plane.astype(np.int32)
-    return plane
+    found = _decode(path)
+    array = found.array
+    if found.colours is not None:
+        levels = levels_of_palette(found.colours)
+        if levels is not None or palette == "colour":
+            array = levels[array] if levels is not None else found.colours[array[..., 0]]
+    if found.alpha:
+        array, valid = split_alpha(array)
+        array = array if valid is None else np.where(valid[..., None], array, np.zeros((), array.dtype))
+    channels = array.shape[2]
+    if channels not in (1, 3):
+        raise InputError(f"{path} has {channels} channels; a mask has one, or three that hold a colour")
+    if array.dtype.kind == "f":
+        finite = np.isfinite(array)
+        if not finite.all() or not (array == np.round(array)).all() or np.abs(array).max() > 1 << 30:
+            raise InputError(f"{path} holds fractions or NaN; a mask needs whole numbers, one a class")
+        array = array.astype(np.int32)
+    if channels == 3 and not all((array[..., 0] == array[..., i]).all() for i in (1, 2)):
+        if array.dtype != np.uint8:
+            raise InputError(f"{path} holds colours of type {array.dtype}; a mask's colours are 8-bit RGB")
+        return np.ascontiguousarray(array)
+    array = np.ascontiguousarray(array[..., 0])
+    return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
 
-def write_tiff(path: Path, array: NDArray[Any], *, colours: Any = None, grid: Grid | None = None) -> None:
-    """Write ``(h, w)``, ``(h, w, 3)`` or ``(c, h, w)`` pixels, DEFLATE-compressed, with the spacing.
+def tiff_header(path: Path) -> tuple[int, int, int]:
+    """Rows and columns of the upright image, and the orientation tag (1: as it stands).
+
+    Raises:
+        InputError: The file is missing, empty or not a TIFF.
+    """
+    with _opened(path) as file:
+        page = _reading(path, lambda: file.pages.first)
+        orientation = _orientation(page)
+        size = (int(page.imagelength), int(page.imagewidth))
+        return (*(size[::-1] if orientation >= 5 else size), orientation)
+
+
+def write_tiff(
+    path: Path,
+    array: NDArray[Any],
+    *,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+    grid: Grid | None = None,
+) -> None:
+    """Write ``(h, w)`` or ``(h, w, c)`` pixels of any type, DEFLATE-compressed, with the grid.
+
+    Three channels of whole numbers are RGB, other channels are planes without a meaning. With `colours`, the file
+    is a palette image that holds the indices.
 
     Raises:
         OutputError: The file cannot be written.
     """
     import tifffile
 
-    options: dict[str, Any] = {"compression": "zlib", "compressionargs": {"level": 1}}
+    options: dict[str, Any] = {"compression": "zlib", "compressionargs": {"level": 1}, "metadata": None}
+    options |= {"predictor": 3 if array.dtype.kind == "f" and array.dtype.itemsize in (2, 4, 8) else None}
     if colours is not None and array.dtype == np.uint8:
         table = np.zeros((3, 256), np.uint16)
         table[:, : len(colours)] = np.asarray(colours, np.uint16).T * 257
-        table[:, 255] = 65535
+        table[:, IGNORE] = (65535, 0, 65535)  # not grey, whatever the classes have: readers keep the indices
         options |= {"photometric": "palette", "colormap": table}
-    elif array.ndim == 3 and array.shape[-1] == 3 and array.dtype == np.uint8:
-        options["photometric"] = "rgb"
+    elif array.ndim == 3 and array.shape[2] == 3 and array.dtype in (np.uint8, np.uint16):
+        options |= {"photometric": "rgb"}
     else:
-        options["photometric"] = "minisblack"
-    spacing = None if grid is None or grid.unit is None or grid.spacing is None else grid.spacing
-    to_cm = None if grid is None else {"um": 1e4, "µm": 1e4, "mm": 10.0, "nm": 1e7, "cm": 1.0}.get(grid.unit or "")
-    if spacing is not None and to_cm is not None:
-        options |= {"resolution": (to_cm / spacing[-1], to_cm / spacing[-2]), "resolutionunit": "CENTIMETER"}
+        options |= {"photometric": "minisblack"}
+        if array.ndim == 3:
+            array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+            options |= {"planarconfig": "separate", "extrasamples": [0] * (len(array) - 1)} if len(array) > 1 else {}
+            array = array[0] if len(array) == 1 else array
+    if grid is not None and grid.spacing is not None and grid.unit in _PER_CENTIMETRE:
+        each = _PER_CENTIMETRE[grid.unit]
+        options |= {"resolution": (each / grid.spacing[-1], each / grid.spacing[-2]), "resolutionunit": _CENTIMETRE}
+    options |= {"description": grid_to_text(grid), "extratags": geo_tags(grid), "software": "catenary"}
     with atomic(path) as temporary:
         tifffile.imwrite(temporary, array, **options)
 
 
-def _load(path: Path) -> tuple[NDArray[Any], str, Grid, float | None]:
+def _opened(path: Path) -> Any:
     import tifffile
-
-    from catenary.io.pictures import LARGEST, read_bytes
 
     if not path.is_file() or path.stat().st_size == 0:
         read_bytes(path)  # raises the right sentence
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters is raised
+    return _reading(path, lambda: tifffile.TiffFile(path))
+
+
+def _reading(path: Path, action: Any) -> Any:
     try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            if int(np.prod(series.shape, dtype=np.int64)) > LARGEST * 4:
-                raise InputError(f"{path} has shape {series.shape}, too large to read whole; cut it into parts")
-            array = series.asarray()
-            page = file.pages.first
-            grid, nodata = _grid(file, page), getattr(page, "nodata", None)
-            if page.tags.get("GDAL_NODATA") is None:
-                nodata = None
-            return array, series.axes, grid, None if nodata is None else float(nodata)
-    except InputError:
+        return action()
+    except (InputError, MemoryError):
         raise
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check its rights") from error
     except Exception as error:  # the library raises many kinds for damaged files
-        raise InputError(f"{path} is truncated or damaged ({error}); copy it again from its source") from error
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise InputError(f"{path} is truncated or damaged ({reason}); copy it again from its source") from error
 
 
-def _channels_first(path: Path, array: NDArray[Any], axes: str) -> NDArray[Any]:
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    array = array.reshape([n for n in array.shape if n != 1] or [1, 1]) if array.ndim > 3 else array
-    if array.ndim < 2:
-        array = np.atleast_2d(array)
-    if array.ndim == 2:
-        return array[None]
-    if array.ndim > 3:
-        raise InputError(f"{path} has axes {axes} of shape {array.shape}; a 2D image has rows, columns and channels")
-    last = axes.endswith("S") or (array.shape[2] <= MOST_CHANNELS < array.shape[0])
-    planes = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if last else array
-    if len(planes) > MOST_CHANNELS:
-        raise InputError(f"{path} holds {len(planes)} pages: that is a volume; give single slices for a 2D model")
-    if last and len(planes) in (2, 4) and planes.dtype == np.uint8 and (planes[-1] == 255).all():
-        planes = planes[:-1]  # an alpha channel that hides nothing
-    return planes
+def _decode(path: Path) -> _Decoded:
+    with _opened(path) as file:
+        return _reading(path, lambda: _decode_file(path, file))  # type: ignore[no-any-return]
+
+
+def _decode_file(path: Path, file: Any) -> _Decoded:
+    page = file.pages.first
+    check_size(path, int(page.imagelength), int(page.imagewidth))
+    series = file.series[0]
+    if page.photometric is not None and int(page.photometric) == _CMYK:
+        raise InputError(f"{path} is CMYK, made for printing; save it as RGB")
+    if series.dtype is None or series.dtype.kind not in "buif":
+        raise InputError(f"{path} holds values of type {series.dtype}; images are whole or real numbers")
+    array = _channels_last(path, series)
+    if int(page.photometric) == _WHITE_IS_ZERO and array.dtype.kind in "bu":
+        array = ~array
+    extra = tuple(int(sample) for sample in page.extrasamples)
+    colours = None
+    if int(page.photometric) == _PALETTE and page.colormap is not None and array.shape[2] == 1:
+        table = np.asarray(page.colormap).T
+        colours = (table >> 8 if table.max(initial=0) > IGNORE else table).astype(np.uint8)
+    return _Decoded(
+        array=np.ascontiguousarray(upright(array, _orientation(page))),
+        grid=_grid(file, page),
+        alpha=len(extra) == 1 and extra[0] in _ALPHA and array.shape[2] in (2, 4),
+        colours=colours,
+        nodata=_nodata(page),
+    )
+
+
+def _channels_last(path: Path, series: Any) -> NDArray[Any]:
+    """Pixels as ``(h, w, c)``; what is no 2D image is refused before it is decoded."""
+    axes = [(name, size) for name, size in zip(series.axes, series.shape, strict=True) if size > 1 or name in "YX"]
+    names = "".join(name for name, _ in axes)
+    other = [(name, size) for name, size in axes if name not in "YX"]
+    shape = "x".join(str(size) for _, size in axes)
+    if any(name in "ZTLR" for name, _ in other) or len(other) > 1:
+        raise InputError(
+            f"{path} has axes {names} of {shape}: a volume or a film; volumes come as volumes (NIfTI, DICOM), "
+            "2D models take single slices"
+        )
+    told = series.kind == "shaped"
+    if other and other[0][0] not in "SC":
+        if told and len(axes) == 3 and min(series.shape[0], series.shape[1]) > MOST_CHANNELS >= axes[-1][1]:
+            # A program wrote (rows, columns, channels) and the library made a page of each row.
+            return np.asarray(series.asarray()).reshape([size for _, size in axes])
+        if other[0][1] > (MOST_CHANNELS if told else MOST_PAGES):
+            raise InputError(
+                f"{path} holds {other[0][1]} pages of {shape.split('x', 1)[1]}: that is a volume; volumes come as "
+                "volumes (NIfTI, DICOM), 2D models take single slices"
+            )
+    array = np.asarray(series.asarray()).reshape([size for _, size in axes])
+    if not other:
+        return array.reshape([*array.shape, 1][:3]) if array.ndim == 2 else array
+    return np.moveaxis(array, names.index(other[0][0]), -1)
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+
+
+def _nodata(page: Any) -> float | None:
+    tag = page.tags.get("GDAL_NODATA")
+    try:
+        return None if tag is None else float(str(tag.value).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _grid(file: Any, page: Any) -> Grid:
-    imagej = file.imagej_metadata or {}
-    unit = {"micron": "um", "\\u00B5m": "um", "µm": "um", "um": "um", "mm": "mm", "nm": "nm"}.get(
-        imagej.get("unit", "")
-    )
+    """The most trustworthy statement about size and place: our own, a georeference, OME, ImageJ, the resolution."""
+    own = grid_from_text(page.description)
+    if own is not None:
+        return own
+    placed = geo_grid(page.geotiff_tags or {}) if page.tags.get(33550) or page.tags.get(34264) else Grid()
+    if placed.affine is not None:
+        return placed
+    if page.is_ome or file.is_ome:
+        return _ome(file.ome_metadata or "")
     x, y = page.tags.get("XResolution"), page.tags.get("YResolution")
     if x is None or y is None or not all(tag.value[0] and tag.value[1] for tag in (x, y)):
         return Grid()
-    columns, rows = (tag.value[1] / tag.value[0] for tag in (x, y))
-    if unit:
-        return Grid(spacing=(rows, columns), unit=unit)
+    across, down = (tag.value[0] / tag.value[1] for tag in (x, y))
+    imagej = file.imagej_metadata or {}
+    unit = _UNITS.get(str(imagej.get("unit", "")).lower())
+    if imagej:
+        return Grid(spacing=(1 / down, 1 / across), unit=unit) if unit else Grid()
     resolution = page.tags.get("ResolutionUnit")
-    if resolution is not None and int(resolution.value) == 3 and rows < 0.1:
-        return Grid(spacing=(rows * 1e4, columns * 1e4), unit="um")
+    printer = any(abs(across * 2.54 - dots) < 0.02 * dots or across == dots for dots in _PRINTER)
+    if resolution is not None and int(resolution.value) == _CENTIMETRE and not printer:
+        return Grid(spacing=(1e4 / down, 1e4 / across), unit="um")
     return Grid()
+
+
+def _ome(xml: str) -> Grid:
+    import re
+
+    found = {key: re.search(rf'\bPhysicalSize{key}="([^"]+)"', xml) for key in ("X", "Y", "XUnit", "YUnit")}
+    x, y = found["X"], found["Y"]
+    units = {_UNITS.get(m.group(1).lower()) if (m := found[key]) else "um" for key in ("XUnit", "YUnit")}
+    unit = units.pop()
+    if x is None or y is None or units or unit is None:
+        return Grid()
+    return Grid(spacing=(float(y.group(1)), float(x.group(1))), unit=unit)

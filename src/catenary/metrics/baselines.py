@@ -223,7 +223,7 @@ def _place_cuts(cumulated: Array, order: Array) -> tuple[list[int], float]:
     """
     last = cumulated.shape[1] - 1
     places = _balanced_cuts(cumulated, order)
-    score = _mean_dice(cumulated, order, np.array([places]))[0]
+    score = _mean_dice(cumulated, order, np.array([places], np.intp))[0]
     for _ in range(10):
         before = score
         for k in range(len(places)):

@@ -60,7 +60,9 @@ def match_objects(truth: Bool[np.ndarray, "*s"], prediction: Bool[np.ndarray, "*
     if n_true and n_predicted:
         area_t, area_p = np.bincount(true.ravel()), np.bincount(predicted.ravel())
         t, p, shared = _overlaps(true, predicted, n_true, n_predicted)
-        matched = _matched(t, p, shared / (area_t[t] + area_p[p] - shared))
+        # One to one by itself: above 0.5 an object fits one other only, and at exactly 0.5 a second fit would be the
+        # other half of the same connected object, which would have been connected to the first.
+        matched = int(np.count_nonzero(shared >= MATCH * (area_t[t] + area_p[p] - shared)))
         merges = int(np.count_nonzero(np.bincount(p[2 * shared > area_t[t]]) > 1))
         splits = int(np.count_nonzero(np.bincount(t[2 * shared > area_p[p]]) > 1))
     return Objects(*(np.asarray(n, np.int64) for n in (n_true, n_predicted, matched, merges, splits)))
@@ -92,7 +94,8 @@ def object_f1(o: Objects) -> Array:
 
 def _share(top: Any, bottom: Any, empty: Any) -> Array:
     some = np.asarray(bottom) > 0
-    return np.where(some, top / np.where(some, bottom, 1), empty)
+    value: Array = np.where(some, top / np.where(some, bottom, 1), empty)
+    return value
 
 
 def _label(mask: Array) -> tuple[Array, int]:
@@ -118,18 +121,3 @@ def _overlaps(true: Array, predicted: Array, n_true: int, n_predicted: int) -> t
         codes, shared = np.unique(code, return_counts=True)
     t, p = np.divmod(codes, n_predicted + 1)
     return t, p, shared
-
-
-def _matched(t: Array, p: Array, overlap: Array) -> int:
-    """Number of pairs in a one-to-one matching.
-
-    Above 0.5 an object is in one pair at most. At exactly 0.5 it can also pair with the two halves it consists of, of
-    which only one counts; no other object is in such a pair, so the order does not matter.
-    """
-    matched, used_t, used_p = int(np.count_nonzero(overlap > MATCH)), set[int](), set[int]()
-    for a, b in zip(t[overlap == MATCH].tolist(), p[overlap == MATCH].tolist(), strict=True):
-        if a not in used_t and b not in used_p:
-            used_t.add(a)
-            used_p.add(b)
-            matched += 1
-    return matched

@@ -33,9 +33,10 @@ def summarise(scorer: Scorer, split: str, baselines: Mapping[str, Scorer], seed:
     draws = draw_groups(groups, rng=np.random.default_rng(seed))
     rivals = {}
     for name, rival in baselines.items():
-        if sorted(rival.rows) != names:
+        only = sorted(set(rival.rows) ^ set(names))
+        if only:
             raise InputError(
-                f"baseline '{name}' was scored on {len(rival.rows)} cases, the model on {len(names)} others; "
+                f"baseline '{name}' and the model were scored on other cases, found '{only[0]}' in one only; "
                 "give both the same cases"
             )
         rivals[name] = Baseline(**_tables(rival, [rival.rows[n] for n in names], index, draws))

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from catenary.errors import ConfigError, InputError
+from catenary.geometry import Geometry
 from catenary.models.blocks import BLOCKS, UPS, convolution, pick, pooling
 from catenary.models.borders import centre, corner, mirror, symbolic
-from catenary.models.geometry import Geometry
 from catenary.models.initial import initialise
 from catenary.models.skips import SKIPS
 

@@ -1,1 +1,5 @@
-"""Procedural scenes with exact truth."""
+"""Procedural scenes with exact truth, for the demo, tests and benchmarks."""
+
+from catenary.phantoms.scenes import CLASSES, SCENES, cells, lesion, microstructure, phantoms
+
+__all__ = ["CLASSES", "SCENES", "cells", "lesion", "microstructure", "phantoms"]

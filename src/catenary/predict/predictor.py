@@ -1,35 +1,258 @@
-"""Stub."""
-from dataclasses import dataclass
+"""read -> prepare -> predict (tile, forward, blend) -> restore: from an image to an answer on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-from catenary.predict.card import Card
-@dataclass
-class Prediction:
-    mask: object
-    probability: object
-    regions: object = None
+from numpy.typing import NDArray
+
+from catenary.errors import ConfigError, InputError
+from catenary.geometry import Geometry
+from catenary.io import read_image
+from catenary.predict.card import Card, load_card, model_path
+from catenary.predict.engines import Engine, Opened, least_side, open_engine
+from catenary.predict.measure import drop_small, measure
+from catenary.predict.prediction import Prediction, paint_regions
+from catenary.predict.prepare import Normaliser, normalise, resize_image, working_shape
+from catenary.predict.tiles import Tiling, blend, pad_to
+from catenary.types import Image
+
+__all__ = ["Predictor", "open_predictor"]
+
+#: Probabilities of larger images (pixels times logits) are not kept.
+KEPT = 1 << 26
+#: Longest side of a tile on CPU; larger tiles waste less on overlap but leave the caches.
+TILE = 512
+
+
 class Predictor:
-    """Stub."""
-    def __init__(self, card, module): self.card, self.module = card, module
-    def __call__(self, image):
-        import torch, cv2
-        from catenary.predict.prepare import Normaliser, resize_image, working_shape
+    """A model ready for use; call it with a file, an `Image` or an array.
+
+    Args:
+        card: What the model file says of itself.
+        opened: The engine that runs it.
+        overlap: Share of a tile that neighbours share.
+        tta: Average over flips.
+        halo: Throw the outer ring of each tile away instead of blending, so that the tiled answer equals the answer
+            for the whole image (for networks whose normalisation does not look at the whole image).
+
+    Attributes:
+        card, engine, drift, notes: What was opened.
+    """
+
+    def __init__(
+        self, card: Card, opened: Opened, *, overlap: float | None = None, tta: bool = False, halo: bool = False
+    ) -> None:
+        self.card = card
+        self.engine: Engine = opened.engine
+        self.drift, self.notes = opened.drift, opened.notes
+        self._normaliser = Normaliser.from_config(card.recipe.prepare)
+        self._overlap = card.recipe.predict.overlap if overlap is None else overlap
+        self._tta = tta or card.recipe.predict.tta
+        self._geometry = _geometry(card)
+        self._halo = 0
+        if halo or self._geometry.valid:  # unpadded networks need real context around each tile
+            if card.recipe.model.norm in ("instance", "group"):
+                raise ConfigError(f"{card.recipe.model.norm} normalisation looks at the whole tile; halo is of no use")
+            self._halo = self._geometry.reach
+
+    def __call__(self, source: str | Path | Image | NDArray[Any]) -> Prediction:
+        """Segment one image.
+
+        Args:
+            source: A file, an `Image`, or an array ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)``.
+
+        Raises:
+            InputError: It cannot be read, has another number of channels than the model, or holds NaN.
+        """
+        image = _as_image(source, self.card)
+        warnings = [*self.notes, *_warnings(image, self.card)]
+        mask, regions, probability = self._segment(image)
+        labels = self.card.labels
+        if self.card.recipe.predict.smallest:
+            mask = drop_small(mask, self.card.recipe.predict.smallest)
+        return Prediction(
+            mask=mask,
+            probability=probability,
+            regions=regions,
+            grid=image.grid,
+            labels=labels,
+            measurements=measure(mask, labels, image.grid, self.card.share_errors),
+            warnings=tuple(warnings),
+            image=image,
+        )
+
+    def bands(self, image: Image) -> Iterator[NDArray[np.float32]]:
+        """Probabilities at working resolution as bands ``(k, rows, w)`` from top to bottom, constant in memory."""
         shape = working_shape(image.shape, self.card.recipe.prepare.size)
-        a = resize_image(image.array, shape); s, o, _, _ = Normaliser.from_config(self.card.recipe.prepare).coefficients(a)
-        x = torch.from_numpy(a.astype(np.float32) * s[:, None, None] + o[:, None, None])[None].contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16): l = self.module(x).float()[0]
-        ex = self.card.labels.task == "exclusive"
-        p = (l.softmax(0) if ex else l.sigmoid()).numpy()
-        p = np.stack([cv2.resize(c, image.shape[::-1], interpolation=cv2.INTER_LINEAR) for c in p])
-        t = self.card.thresholds or (0.5,) * len(p)
-        m = p.argmax(0).astype(np.uint8) if ex else (p[0] > t[0]).astype(np.uint8)
-        return Prediction(m, p)
-def open_predictor(path, *, engine="auto", tta=False, overlap=None):
-    import torch
-    from safetensors import safe_open
-    from catenary.models import build
-    path = path / "model.safetensors" if path.is_dir() else path
-    with safe_open(str(path), framework="pt") as f:
-        card = Card.model_validate_json(f.metadata()["catenary"]); sd = {k: f.get_tensor(k) for k in f.keys()}
-    m = build(**card.recipe.model.model_dump()).to(memory_format=torch.channels_last); m.load_state_dict(sd)
-    return Predictor(card, m.eval())
-def predict_files(*a, **k): return []
+        array = resize_image(image.array, shape)
+        coefficients = self._normaliser.coefficients(array)
+        least = least_side(self.card)
+        tiling = Tiling.of(
+            tuple(max(side, least) for side in shape),
+            tile=self._tile(),
+            overlap=self._overlap,
+            halo=self._halo,
+            multiple=self._geometry.multiple,
+        )
+        batch = max(1, self.card.recipe.predict.batch * 256 * 256 // (tiling.tile[0] * tiling.tile[1]))
+        left = shape[0]
+        for band in blend(
+            lambda tiles: self._answer(tiles, coefficients), pad_to(array, tiling.shape), tiling, batch=batch
+        ):
+            rows = min(left, band.shape[1])
+            if rows > 0:
+                yield band[:, :rows, : shape[1]]
+            left -= rows
+
+    def _tile(self) -> tuple[int, ...]:
+        recipe = self.card.recipe
+        if recipe.predict.tile:
+            return recipe.predict.tile
+        least = 2 * self._halo + self._geometry.multiple
+        return tuple(max(side, TILE, least) for side in recipe.sample.patch)
+
+    def _answer(self, tiles: NDArray[Any], coefficients: tuple[Any, ...]) -> NDArray[np.float32]:
+        x = np.stack([normalise(tile, *coefficients) for tile in tiles])
+        if not self._tta:
+            return self.engine(x)
+        total = self.engine(x).copy()
+        for axes in ((2,), (3,), (2, 3)):
+            total += np.flip(self.engine(np.flip(x, axes)), axes)
+        total /= 4
+        return total
+
+    def _segment(self, image: Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
+        labels = self.card.labels
+        keep = image.shape[0] * image.shape[1] * labels.channels <= KEPT
+        resized = working_shape(image.shape, self.card.recipe.prepare.size) != image.shape
+        if resized:
+            probability = _enlarge(np.concatenate([band.copy() for band in self.bands(image)], axis=1), image.shape)
+            decided = self._decide(probability)
+            kept = probability if keep else None
+        else:
+            parts, bands = [], []
+            for band in self.bands(image):
+                parts.append(self._decide(band))
+                if keep:
+                    bands.append(band.copy())
+            decided = np.concatenate(parts, axis=-2)
+            kept = np.concatenate(bands, axis=1) if keep else None
+        if labels.task == "overlapping":
+            regions = decided.astype(bool)
+            return paint_regions(regions, labels), regions, kept
+        return decided, None, kept
+
+    def _decide(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Class indices ``(h, w)``; for regions 0/1 planes ``(r, h, w)``."""
+        labels = self.card.labels
+        if labels.task == "exclusive":
+            # A running maximum is several times faster than argmax over the first axis.
+            best, winner = probability[0].copy(), np.zeros(probability.shape[1:], np.uint8)
+            for index in range(1, len(probability)):
+                better = probability[index] > best
+                np.copyto(winner, np.uint8(index), where=better)
+                np.maximum(best, probability[index], out=best)
+            return winner
+        limits = np.asarray(self.card.thresholds or [0.5] * len(probability), np.float32)
+        over = (probability > limits[:, None, None]).astype(np.uint8)
+        return over[0] if labels.task == "binary" else over
+
+
+def open_predictor(
+    run: str | Path,
+    *,
+    engine: str = "auto",
+    tta: bool = False,
+    overlap: float | None = None,
+    halo: bool = False,
+    samples: NDArray[np.float32] | None = None,
+) -> Predictor:
+    """Open the model of a run or a single model file.
+
+    Args:
+        run: Folder of a run, or a ``model.safetensors``.
+        engine: ``"auto"``, ``"torch"``, ``"openvino"`` or ``"onnx"``.
+        tta, overlap, halo: See `Predictor`.
+        samples: See `catenary.predict.engines.open_engine`.
+
+    Raises:
+        ModelError: There is no model, it is damaged or foreign, or the engine departs from it.
+        MissingExtra: The engine's package is not installed.
+    """
+    path = model_path(run)
+    card = load_card(path)
+    wanted = card.recipe.predict.engine if engine == "auto" else engine
+    return Predictor(card, open_engine(wanted, path, card, samples=samples), tta=tta, overlap=overlap, halo=halo)
+
+
+def _geometry(card: Card) -> Geometry:
+    model = card.recipe.model
+    return Geometry(
+        levels=model.depth or len(model.widths),
+        radius=model.convs,
+        bilinear=model.up == "resize",
+        valid=model.padding == "valid",
+    )
+
+
+def _enlarge(probability: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Bring probabilities back to the input's own size."""
+    import cv2
+
+    planes = [cv2.resize(p, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR) for p in probability]
+    return np.stack(planes).astype(np.float32, copy=False)
+
+
+def _as_image(source: str | Path | Image | NDArray[Any], card: Card) -> Image:
+    image = source
+    if isinstance(image, str | Path):
+        image = read_image(image)
+    elif not isinstance(image, Image):
+        array = np.asarray(image)
+        if array.ndim == 2:
+            array = array[None]
+        elif array.ndim == 3 and array.shape[0] != card.channels and array.shape[2] == card.channels:
+            array = np.moveaxis(array, -1, 0)
+        if array.ndim != 3:
+            raise InputError(f"an image array has 2 or 3 axes, found shape {np.shape(image)}; give (h, w, c)")
+        image = Image(array=np.ascontiguousarray(array))
+    if image.channels != card.channels:
+        raise InputError(
+            f"{image.source} has {image.channels} channel(s) but the model was trained on {card.channels}; convert it, "
+            "or use a model trained on such images"
+        )
+    if min(image.shape) == 0:
+        raise InputError(f"{image.source} has no pixels (size {image.shape}); give a whole image")
+    if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
+        count = int((~np.isfinite(image.array)).sum())
+        raise InputError(f"{image.source} has {count} pixels that are NaN or infinite; replace them")
+    if image.array.dtype == np.bool_:
+        image = replace(image, array=image.array.astype(np.uint8))
+    return image
+
+
+def _warnings(image: Image, card: Card) -> list[str]:
+    """What makes the answer doubtful: an input unlike those of the training set."""
+    found = []
+    low, high = float(image.array.min()), float(image.array.max())
+    if low == high:
+        found.append(f"{image.source}: every pixel is {low:g}; there is nothing to segment")
+    if str(image.array.dtype) != card.dtype:
+        found.append(f"{image.source}: pixels are {image.array.dtype}, the model was trained on {card.dtype}")
+    trained = card.fingerprint
+    if trained.get("low") and trained.get("high") and low != high:
+        bottom, top = min(trained["low"]), max(trained["high"])
+        step = max(1, image.array[0].size // 100_000)
+        middle = float(np.median(image.array.reshape(image.channels, -1)[:, ::step]))
+        reach = 0.5 * (top - bottom)
+        if not bottom - reach <= middle <= top + reach:
+            found.append(
+                f"{image.source}: the median intensity {middle:g} lies far outside the training images' range "
+                f"{bottom:g} to {top:g}"
+            )
+    return found

@@ -1,4 +1,7 @@
-"""What happens to pixels before a network sees them."""
+"""What happens to pixels before a network sees them, and how sizes are brought to the working resolution.
+
+Training and prediction share all of it. No torch.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 
 from catenary.recipe import Prepare
 
 __all__ = ["Normaliser", "resize_image", "resize_label", "working_shape"]
 
+Vector = NDArray[np.float32]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normaliser:
-    """Normalisation."""
+    """Normalisation as one affine a channel, ``x * scale + offset``, after an optional clip.
+
+    Attributes:
+        mode: See `catenary.recipe.Prepare`.
+        mean, std: Constants of the training set, for ``"dataset"``.
+    """
 
     mode: str
     mean: tuple[float, ...] = ()
@@ -23,44 +34,81 @@ class Normaliser:
 
     @staticmethod
     def from_config(config: Prepare) -> Normaliser:
-        """From the recipe's section."""
+        """The normaliser that a recipe describes."""
         return Normaliser(mode=config.normalise, mean=config.mean, std=config.std)
 
-    def coefficients(self, array: NDArray[Any]) -> tuple[Any, Any, Any, Any]:
-        """Scale, offset, low, high."""
-        c = array.shape[0]
+    def coefficients(self, array: Shaped[np.ndarray, "c *s"]) -> tuple[Vector, Vector, Vector | None, Vector | None]:
+        """``(scale, offset, low, high)`` for one image, each with one number a channel; `low` and `high` may be None.
+
+        A constant channel becomes 0 where the image's own statistics are used.
+
+        >>> scale, offset, _, _ = Normaliser(mode="range").coefficients(np.array([[0, 255]], np.uint8))
+        >>> float(scale[0] * 255 + offset[0])
+        1.0
+        """
+        channels = array.shape[0]
+        flat = array.reshape(channels, -1)
+        low = high = None
         if self.mode == "dataset":
-            m, s = np.array(self.mean), np.array(self.std)
+            middle, spread = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
         elif self.mode == "image":
-            f = array.reshape(c, -1).astype(np.float64)
-            m, s = f.mean(1), np.maximum(f.std(1), 1e-6)
+            every = flat[:, :: max(1, flat.shape[1] // 4_000_000)].astype(np.float64)
+            middle, spread = every.mean(axis=1), every.std(axis=1)
+            spread = np.where(spread > 0, spread, 1.0)
+        elif self.mode == "percentile":
+            few = flat[:, :: max(1, flat.shape[1] // 1_000_000)]
+            low, high = np.percentile(few, [1, 99], axis=1)
+            middle, spread = (low + high) / 2, np.where(high > low, (high - low) / 2, 1.0)
         else:
-            m, s = np.zeros(c), np.full(c, 255.0)
-        return (1 / s).astype(np.float32), (-m / s).astype(np.float32), None, None
+            top = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else max(float(flat.max(initial=0)), 1e-12)
+            middle, spread = np.zeros(channels), np.full(channels, float(top))
+        bounds = (None, None) if low is None or high is None else (low.astype(np.float32), high.astype(np.float32))
+        return (1 / spread).astype(np.float32), (-middle / spread).astype(np.float32), *bounds
+
+    def apply(self, array: Shaped[np.ndarray, "c h w"]) -> Float32[np.ndarray, "c h w"]:
+        """Normalised pixels of one image."""
+        return normalise(array, *self.coefficients(array))
 
 
-def working_shape(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    """Working shape."""
-    h, w = shape
+def normalise(
+    array: NDArray[Any], scale: Vector, offset: Vector, low: Vector | None = None, high: Vector | None = None
+) -> Float32[np.ndarray, "c h w"]:
+    """``clip(x) * scale + offset`` channel by channel, in one buffer."""
+    out = np.empty(array.shape, np.float32)
+    for channel, plane in enumerate(array):
+        source = plane if low is None or high is None else np.clip(plane, low[channel], high[channel])
+        np.multiply(source, scale[channel], out=out[channel], casting="unsafe")
+        out[channel] += offset[channel]
+    return out
+
+
+def working_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """Spatial size at working resolution: the longer side brought to `size`; unchanged when `size` is 0.
+
+    >>> working_shape((341, 512), 256), working_shape((341, 512), 0)
+    ((170, 256), (341, 512))
+    """
     if not size:
-        return h, w
-    f = size / max(h, w)
-    return max(1, round(h * f)), max(1, round(w * f))
+        return shape
+    factor = size / max(shape)
+    return tuple(max(1, round(side * factor)) for side in shape)
 
 
-def resize_image(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Resize image."""
-    import cv2
-
+def resize_image(array: Shaped[np.ndarray, "c h w"], shape: tuple[int, ...]) -> Shaped[np.ndarray, "c nh nw"]:
+    """Bring an image to `shape`: averaged over areas when it shrinks, bilinear when it grows; the type stays."""
     if array.shape[1:] == shape:
         return array
-    return np.stack([cv2.resize(c, shape[::-1], interpolation=cv2.INTER_AREA) for c in array])
-
-
-def resize_label(label: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize label."""
     import cv2
 
+    how = cv2.INTER_AREA if shape[0] < array.shape[1] else cv2.INTER_LINEAR
+    readable = array if array.dtype in (np.uint8, np.uint16, np.float32) else array.astype(np.float32)
+    return np.stack([cv2.resize(np.ascontiguousarray(plane), shape[::-1], interpolation=how) for plane in readable])
+
+
+def resize_label(label: UInt8[np.ndarray, "h w"], shape: tuple[int, ...]) -> UInt8[np.ndarray, "nh nw"]:
+    """Bring a label map to `shape` by the nearest pixel."""
     if label.shape == shape:
         return label
-    return np.asarray(cv2.resize(label, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+    import cv2
+
+    return np.asarray(cv2.resize(label, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)

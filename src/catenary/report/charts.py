@@ -184,13 +184,16 @@ def agreement(truth: Sequence[float], found: Sequence[float], *, name: str, alt:
 
 
 def shorten(text: str, length: int = 20) -> str:
-    """The text, cut with an ellipsis when longer than `length` characters.
+    """The text, cut in its middle when longer than `length` characters: names often differ at their end only.
 
     >>> shorten("a precipitate of the second kind")
-    'a precipitate of th…'
+    'a precipit…cond kind'
     """
     text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1] + "…"
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return text[: length - 1 - end] + "…" + text[-end:]
 
 
 def _floor(lowest: float) -> float:

@@ -177,7 +177,7 @@ def pick_cases(evaluation: Evaluation, number_of: int = 6) -> list[str]:
     if not order:
         return []
     last = len(order) - 1
-    chosen = sorted({0, last // 2, last})
+    chosen = sorted({0, last})  # the first halving below adds the median
     while len(chosen) < min(number_of, len(order)):
         left = max(range(len(chosen) - 1), key=lambda i: chosen[i + 1] - chosen[i])
         chosen.insert(left + 1, (chosen[left] + chosen[left + 1]) // 2)

@@ -118,7 +118,7 @@ def launch(job: Job, *, progress: Progress = silent) -> Trained:
         return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress)  # type: ignore[arg-type]
     strategy = "ddp_spawn" if job.device == "cpu" else "ddp_notebook"
     fabric = Fabric(accelerator=job.device, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
-    result: Trained = fabric.launch(train, job)
+    result: Trained = fabric.launch(train, job)  # type: ignore[arg-type]  # it passes the arguments on
     return result
 
 
@@ -185,7 +185,8 @@ def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    return kind(groups, lr=config.lr)
+    optimizer: torch.optim.Optimizer = kind(groups, lr=config.lr)
+    return optimizer
 
 
 def _start(fabric: Fabric, job: Job) -> tuple[_State, Callable[[Tensor], Any]]:
@@ -193,7 +194,7 @@ def _start(fabric: Fabric, job: Job) -> tuple[_State, Callable[[Tensor], Any]]:
     torch.manual_seed(config.seed)
     module = build(**job.recipe.model.model_dump())
     if config.channels_last == "on" and job.recipe.model.rank == 2:
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = module.to(memory_format=torch.channels_last)
     average = copy.deepcopy(module)
     optimizer = make_optimizer(module, config)
     wrapped, optimizer_ = fabric.setup(module, optimizer)
@@ -354,9 +355,10 @@ def _watch_collapse(state: _State, found: Validation, done: float, config: Train
     state.constant_rounds = state.constant_rounds + 1 if found.constant else 0
     if state.constant_rounds >= 2 and done >= COLLAPSE_AFTER:
         raise TrainingError(
-            f"the network gives one class for every pixel of every validation image after {state.step} steps; lower the "
-            f"learning rate (--set train.lr={config.lr / 10:g}), raise the foreground share (--set sample.foreground=0.7), "
-            "give it more time, or look with `catenary inspect` whether masks fit their images"
+            f"the network gives one class for every pixel of every validation image after {state.step} steps; "
+            f"lower the learning rate (--set train.lr={config.lr / 10:g}), raise the foreground share "
+            "(--set sample.foreground=0.7), give it more time, or look with "
+            "`catenary inspect` whether the masks fit their images"
         )
 
 
@@ -376,7 +378,8 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 _COUNTERS = (
-    "best_score", "best_step", "step", "seconds", "validations", "validation_seconds", "constant_rounds", "losses", "finished",
+    "best_score", "best_step", "step", "seconds", "validations", "validation_seconds", "constant_rounds", "losses",
+    "finished",
 )  # fmt: skip
 
 

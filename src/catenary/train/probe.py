@@ -37,7 +37,7 @@ def step_seconds(
     torch.manual_seed(0)
     module = build(**recipe.model.model_dump()).to(device)
     memory = torch.channels_last if channels_last else torch.contiguous_format
-    module = module.to(memory_format=memory).train()  # type: ignore[call-overload]
+    module = module.to(memory_format=memory).train()
     loss = build_loss(recipe.loss, labels)
     optimizer = torch.optim.AdamW(module.parameters(), 1e-4)
     size = (recipe.sample.batch, recipe.model.channels, *recipe.sample.patch)
@@ -48,7 +48,7 @@ def step_seconds(
         start = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
             logits = module(x)
-        loss(logits.float(), target).backward()
+        loss(logits.float(), target).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if device == "cuda":

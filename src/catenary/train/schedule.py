@@ -30,7 +30,7 @@ def rate(progress: float, config: Train, *, plateau: float = 1.0) -> float:
     if progress < config.warmup:
         return config.lr * max(progress / config.warmup, 0.01)
     t = min(1.0, (progress - config.warmup) / max(1e-9, 1 - config.warmup))
-    factor = {
+    factor: float = {
         "cosine": (1 + math.cos(math.pi * t)) / 2,
         "poly": (1 - t) ** 0.9,
         "plateau": plateau,

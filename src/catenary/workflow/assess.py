@@ -107,11 +107,13 @@ def evaluate_run(
     folder: Path, known: Known, plan: Plan, card: Card, *, progress: Progress = silent
 ) -> tuple[Evaluation, Path]:
     """Score a fresh run on its test cases (validation cases when there are none), and write its report."""
+    from catenary.predict import open_predictor
     from catenary.workflow.reporting import write_run_report
 
     split = "test" if known.splits.test else "val"
     names, train = _part(known.dataset, known.splits, split)
-    measured = _measure(load(folder), known.dataset, names, train, split, progress)
+    predictor = open_predictor(folder, samples=_samples(known, card))
+    measured = _measure(predictor, known.dataset, names, train, split, progress)
     write_text(folder / EVALUATION, measured.evaluation.model_dump_json(indent=1))
     return measured.evaluation, write_run_report(folder, known, plan, card, measured)
 
@@ -128,19 +130,19 @@ class Measured:
 def _measure(
     predictor: Predictor, dataset: Dataset, names: Sequence[str], train: Sequence[str], split: str, progress: Progress
 ) -> Measured:
-    from catenary.report import GalleryCase, to_rgb8
+    from catenary.report import GalleryCase, pick_cases, to_rgb8
 
     labels = dataset.labels
     spacing = dataset.grid.spacing
     baselines = fit_baselines(_training_pairs(dataset, train), labels)
-    scorer = Scorer(labels, spacing=spacing)
+    scorer = Scorer(labels, spacing=spacing, unit=dataset.grid.unit)
     rivals = {name: Scorer(labels, spacing=spacing) for name in baselines.names}
     shares: list[Measurement] = []
     for done, name in enumerate(names):
         case = dataset[name]
         image, label = dataset.read_image(case), dataset.read_label(case)
         prediction = predictor(image)
-        answer = prediction.regions if labels.regions else prediction.mask
+        answer = prediction.mask if prediction.regions is None else prediction.regions
         scorer.add(name, case.group, label, answer)
         for rival, guess in baselines.predict(image.array).items():
             rivals[rival].add(name, case.group, label, guess)
@@ -148,7 +150,7 @@ def _measure(
         progress("evaluating", done + 1, len(names))
     evaluation = scorer.result(split, baselines=rivals)
     gallery = []
-    for name in _gallery_names(evaluation):
+    for name in pick_cases(evaluation, GALLERY):
         case = dataset[name]
         image, label = dataset.read_image(case), dataset.read_label(case)
         gallery.append(
@@ -157,21 +159,27 @@ def _measure(
     return Measured(evaluation, gallery, shares)
 
 
+def _samples(known: Known, card: Card, *, count: int = 4) -> NDArray[np.float32]:
+    """Normalised tiles of validation images, to check a converted network with."""
+    from catenary.predict.prepare import Normaliser, resize_image, working_shape
+    from catenary.predict.tiles import pad_to
+
+    height, width = card.recipe.sample.patch
+    tiles = []
+    for name in known.splits.val[:count]:
+        array = known.dataset.read_image(known.dataset[name]).array
+        array = resize_image(array, working_shape(array.shape[1:], card.recipe.prepare.size))
+        x = Normaliser.from_config(card.recipe.prepare).apply(array)
+        rows, columns = max(0, x.shape[1] - height) // 2, max(0, x.shape[2] - width) // 2
+        x = x[:, rows : rows + height, columns : columns + width]
+        tiles.append(pad_to(x, (height, width)))
+    return np.stack(tiles)
+
+
 def _training_pairs(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
     for name in names:
         case = dataset[name]
         yield dataset.read_image(case).array, dataset.read_label(case)
-
-
-def _gallery_names(evaluation: Evaluation) -> list[str]:
-    """Cases from best to worst by mean Dice, evenly spaced: best, median and worst among them."""
-
-    def mean_dice(case: Any) -> float:
-        return float(np.mean([scores["dice"] for scores in case.classes.values()]))
-
-    ranked = sorted(evaluation.cases, key=mean_dice, reverse=True)
-    chosen = np.unique(np.linspace(0, len(ranked) - 1, min(GALLERY, len(ranked))).round().astype(int))
-    return [ranked[i].name for i in chosen]
 
 
 def _predictions(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-
 
 from catenary.errors import OutputError
 from catenary.io import write_image, write_mask
 from catenary.io.files import write_text
-from catenary.phantoms import phantoms
+from catenary.phantoms import CLASSES, phantoms
 from catenary.types import Progress, silent
 from catenary.workflow.fit import fit
 from catenary.workflow.run import Run
@@ -51,9 +51,8 @@ def demo(
     if (folder / "run").exists():
         raise OutputError(f"{folder} already holds a demo; remove it or choose another --out")
     data = write_phantom(folder / "data", scene, count=count, size=size, seed=0)
-    names = {"microstructure": ("pore", "electrolyte", "nickel"), "cells": ("background", "cell")}
-    classes = names.get(scene, ("background", scene))
-    write_text(data / "dataset.toml", f'name = "phantom {scene}"\nclasses = {list(classes)}\n'.replace("'", '"'))
+    described = {"name": f"phantom {scene}", "licence": "made up, free to use", "classes": list(CLASSES[scene])}
+    write_text(data / "dataset.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in described.items()))
     run = fit(data, out=folder / "run", minutes=minutes, settings=["train.seed=0"], progress=progress)
     fresh = write_phantom(folder / "new", scene, count=4, size=(384, 512), seed=1)
     predict(run.path, [fresh / "images"], out=folder / "predictions", overlay=True, progress=progress)

@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catenary.data.cases import Dataset
 from catenary.data.fingerprint import Fingerprint
-from catenary.data.labels import LabelSet
 from catenary.data.splits import Splits
 from catenary.errors import ConfigError, ModelError, OutputError, writing
 from catenary.io.files import write_json
@@ -21,9 +20,6 @@ from catenary.recipe import Recipe, override
 from catenary.types import Progress, silent
 from catenary.workflow.look import Known, as_recipe, decide_plan, get_to_know
 from catenary.workflow.run import MODEL, PLAN, SPLITS, Run
-
-if TYPE_CHECKING:
-    from catenary.predict import Card
 
 __all__ = ["fit"]
 

@@ -25,7 +25,7 @@ def write_run_report(folder: Path, known: Known, plan: Plan, card: Card, measure
     data = _common(known.dataset, card, measured) | {
         "fingerprint": known.fingerprint,
         "findings": known.findings,
-        "splits": {"train": known.splits.train, "val": known.splits.val, "test": known.splits.test},
+        "splits": known.splits.parts | {"left_out": known.splits.left_out},
         "split_how": known.splits.how,
         "plan": plan.rows(),
         "history": read_log(folder / "log.csv"),
@@ -42,7 +42,7 @@ def write_evaluation_report(folder: Path, card: Card, dataset: Dataset, measured
 
 def _common(dataset: Dataset, card: Card, measured: Measured) -> dict[str, Any]:
     return {
-        "title": f"{dataset.name}: segmentation report",
+        "title": f"Segmentation of {dataset.name}",
         "model": describe(card.recipe),
         "dataset": dataset.name,
         "folder": dataset.root.name,
