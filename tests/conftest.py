@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-install_import_hook("catenary", "beartype.beartype")
+install_import_hook("catenary", "typecheck.check")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -20,6 +20,7 @@ from catenary.cli.progress import plain, show_progress
 from catenary.cli.settings import every_setting
 from catenary.errors import ConfigError, DataError, MissingExtra, ModelError, OutputError, TrainingError
 from catenary.metrics.results import Baseline, Comparison, Difference, Evaluation, Interval
+from catenary.predict.files import PredictionRecord
 from catenary.recipe import Recipe, fields, override
 
 SCORE = Interval(value=0.91234, low=0.88, high=0.94, n=12)
@@ -52,7 +53,10 @@ ANSWERS = {
     "inspect": SimpleNamespace(dataset=DATASET, fingerprint=None, findings=FINDINGS, contact_sheet=None),
     "plan": PLAN,
     "fit": RUN,
-    "predict": [SimpleNamespace(error=None), SimpleNamespace(error="cannot read bad.png: it is empty; remove it")],
+    "predict": [
+        PredictionRecord(source=Path("a.png"), mask=Path("masks/a_mask.png"), engine="torch", warnings=("odd",)),
+        PredictionRecord(source=Path("bad.png"), error="cannot read bad.png: it is empty; remove it"),
+    ],
     "evaluate": EVALUATION,
     "compare": COMPARISON,
     "demo": RUN,
@@ -164,11 +168,14 @@ def test_inspect_shows_errors_first_and_fails_on_them(workflow, capsys):
     assert printed.index("3 images have no mask") < printed.index("sizes differ")
 
 
-def test_predict_names_failed_inputs_and_ends_with_2(workflow, capsys):
+def test_predict_names_doubtful_and_failed_inputs_and_ends_with_2(workflow, capsys):
     assert main(["predict", "run", "a.png", "bad.png", "--out", "masks"]) == 2
     captured = capsys.readouterr()
-    assert captured.out.strip() == "1 mask written to masks"
-    assert captured.err.strip() == "catenary: error: cannot read bad.png: it is empty; remove it"
+    assert captured.out.strip() == "1 mask written to masks by torch"
+    assert captured.err.splitlines() == [
+        "catenary: warning: a.png: odd",
+        "catenary: error: cannot read bad.png: it is empty; remove it",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -118,5 +118,10 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
         line = " ".join(words).replace("--minutes 30", "--steps 4").replace("--epochs 40", "--steps 4")
         more = small if words[0] in ("plan", "fit") and "model.depth=6" not in words else []
         assert main(line.replace("model.depth=6", "model.depth=3").split() + more) == 0, line
-    for written in ("masks/photo.png", "masks/measurements.csv", "measured/report.json", "runs/deep/model.safetensors"):
+    for written in (
+        "masks/photo_mask.png",
+        "masks/measurements.csv",
+        "measured/report.json",
+        "runs/deep/model.safetensors",
+    ):
         assert (tmp_path / written).is_file(), written

@@ -43,9 +43,9 @@ def test_tiny_and_thin_pictures_do_not_fail(scene, size):
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_one_seed_one_set(scene):
-    first = list(phantoms(scene, 3, size=(48, 48), seed=1))
-    again = list(phantoms(scene, 2, size=(48, 48), seed=1))
-    other = list(phantoms(scene, 1, size=(48, 48), seed=2))
+    first = list(phantoms(scene, count=3, size=(48, 48), seed=1))
+    again = list(phantoms(scene, count=2, size=(48, 48), seed=1))
+    other = list(phantoms(scene, count=1, size=(48, 48), seed=2))
     assert [name for name, _, _ in first] == [f"{scene}_000", f"{scene}_001", f"{scene}_002"]
     for (_, image, label), (_, same_image, same_label) in zip(first[:2], again, strict=True):
         np.testing.assert_array_equal(image, same_image)
@@ -56,7 +56,7 @@ def test_one_seed_one_set(scene):
 
 @pytest.mark.parametrize("scene", ["cells", "lesion"])
 def test_a_global_threshold_is_not_enough(scene):
-    images, labels = zip(*((image, label) for _, image, label in phantoms(scene, 12, seed=3)), strict=True)
+    images, labels = zip(*((image, label) for _, image, label in phantoms(scene, count=12, seed=3)), strict=True)
     truth = np.stack(labels) == 1
     for channel in np.stack(images, 1):
         assert best_threshold(channel, truth) < 0.85
@@ -64,7 +64,7 @@ def test_a_global_threshold_is_not_enough(scene):
 
 def test_two_global_thresholds_are_not_enough_for_the_microstructure():
     images, labels = zip(
-        *((image[0], label) for _, image, label in phantoms("microstructure", 12, seed=3)), strict=True
+        *((image[0], label) for _, image, label in phantoms("microstructure", count=12, seed=3)), strict=True
     )
     values, truth = np.stack(images), np.stack(labels)
     scores = [
@@ -86,7 +86,7 @@ def test_truth_and_picture_lie_on_each_other():
     """Moved by a few pixels in any direction, the truth explains the picture less well."""
     for scene in SCENES:
         gains = []
-        for _, image, label in phantoms(scene, 4, seed=7):
+        for _, image, label in phantoms(scene, count=4, seed=7):
             grey = image.mean(0)
             here = label[8:-8, 8:-8]
 
@@ -101,9 +101,9 @@ def test_truth_and_picture_lie_on_each_other():
 
 def test_unknown_scenes_and_sizes_are_refused():
     with pytest.raises(InputError, match="did you mean 'cells'"):
-        next(phantoms("cell", 1))
+        next(phantoms("cell", count=1))
     with pytest.raises(InputError, match="at least 1 pixel"):
-        next(phantoms("cells", 1, size=(0, 4)))
+        next(phantoms("cells", count=1, size=(0, 4)))
 
 
 def test_scenes_share_one_interface():

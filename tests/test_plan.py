@@ -24,7 +24,9 @@ def fingerprint(**changes):
     return Fingerprint(**(values | changes))
 
 
-SPEEDS = tuple(Speed(base=b, seconds=s, precision="bf16", channels_last=True) for b, s in ((8, 0.2), (16, 0.4), (32, 1.4)))
+SPEEDS = tuple(
+    Speed(base=b, seconds=s, precision="bf16", channels_last=True) for b, s in ((8, 0.2), (16, 0.4), (32, 1.4))
+)
 
 
 def test_every_decision_has_a_reason_and_a_value():

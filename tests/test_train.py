@@ -85,7 +85,14 @@ def test_loss_that_is_not_finite_stops_with_a_remedy(cells, tmp_path):
 
 
 def test_collapse_stops_with_a_remedy(cells, tmp_path):
-    stuck = {"train.lr": 1e-12, "train.ema": 0, "train.validations": 6, "model.init": "normal", "model.norm": "none"}
+    # Foreground that weighs nothing in the loss teaches the network to answer background everywhere.
+    stuck = {
+        "loss.name": "bce",
+        "loss.class_weights": [0.0],
+        "train.lr": 0.1,
+        "train.steps": 40,
+        "train.validations": 8,
+    }
     with pytest.raises(TrainingError, match="one class for every pixel"):
         launch(job(cells, tmp_path, **stuck))
 

@@ -11,10 +11,17 @@ from PIL import Image as Pillow
 
 import catenary
 from catenary import workflow
-from catenary.errors import CatenaryError, ConfigError, DataError, InputError, ModelError, OutputError
+from catenary.errors import CatenaryError, ConfigError, DataError, InputError, ModelError, OutputError, TrainingError
 from catenary.workflow.demo import write_phantom
 
-QUICK = ["model.widths=[4,8]", "sample.patch=[32,32]", "sample.batch=4", "train.validations=2", "predict.engine=torch"]
+QUICK = [
+    "model.widths=[4,8]",
+    "sample.patch=[32,32]",
+    "sample.batch=4",
+    "train.validations=2",
+    "predict.engine=torch",
+    "train.precision=fp32",
+]
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +150,13 @@ def test_labels_shuffled_among_images_teach_nothing(tmp_path):
     for path, content in zip(masks, contents[5:] + contents[:5], strict=True):
         path.write_bytes(content)
     settings = [*QUICK, "train.lr=0.01", "model.widths=[8,16]"]
-    scores = [
-        workflow.fit(folder, out=tmp_path / f"run-{folder.name}", steps=60, settings=settings).evaluation.mean["dice"].value
-        for folder in (right, wrong)
-    ]
+    scores = []
+    for folder in (right, wrong):
+        try:
+            run = workflow.fit(folder, out=tmp_path / f"run-{folder.name}", steps=60, settings=settings)
+            scores.append(run.evaluation.mean["dice"].value)
+        except TrainingError:  # it gave up: one class everywhere
+            scores.append(0.0)
     assert scores[0] > 0.7
     assert scores[1] < scores[0] - 0.25
 

@@ -134,7 +134,10 @@ def plan(fingerprint: Fingerprint, budget: Budget, recipe: Recipe) -> Plan:
 
 
 def _network_ends(choices: _Choices, data: Fingerprint) -> None:
-    choices.decide({"model.channels": data.channels}, f"the images have {data.channels} channel(s)")
+    choices.decide(
+        {"model.channels": data.channels},
+        "the images are grey" if data.channels == 1 else f"the images have {data.channels} channels",
+    )
     what = {
         "binary": "one class beside background: one logit through a sigmoid",
         "exclusive": "classes exclude one another: one logit a class through a softmax",
@@ -230,17 +233,18 @@ def _depth_and_width(choices: _Choices, data: Fingerprint, budget: Budget) -> No
 
 
 def _base_width(budget: Budget, choices: _Choices) -> tuple[int, str]:
-    if not budget.minutes:
-        return 32, "width 32 is the usual choice where time is not limited"
     seconds = 60 * budget.minutes
     fitting = [speed for speed in budget.speeds if seconds / speed.seconds >= ENOUGH_STEPS]
+    if budget.speeds:
+        best = fitting[-1] if fitting else budget.speeds[0]
+        choices.decide(
+            {"train.precision": best.precision, "train.channels_last": "on" if best.channels_last else "off"},
+            best.note or "the fastest of the timed steps",
+        )
+    if not budget.minutes:
+        return 32, "width 32 is the usual choice where time is not limited"
     if not budget.speeds:
         return 16, "width 16 until a step has been timed"
-    best = fitting[-1] if fitting else budget.speeds[0]
-    choices.decide(
-        {"train.precision": best.precision, "train.channels_last": "on" if best.channels_last else "off"},
-        best.note or "the fastest of the timed steps",
-    )
     steps = int(seconds / best.seconds)
     if not fitting:
         return (

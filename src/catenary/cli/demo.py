@@ -11,11 +11,12 @@ __all__ = ["demo"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for data, run and predictions.")] = Path("runs/demo"),
 ) -> None:
     """The whole path on made-up images, in a few minutes.
 
-    Draws a phantom data set with exact truth, trains on it, measures the model and segments new images.
+    Draws a phantom data set with exact truth, trains on it, measures the model and segments new images. Nothing is
+    downloaded.
     """
     from catenary import workflow
     from catenary.cli import show
@@ -23,4 +24,4 @@ def demo(
 
     with show_progress() as progress:
         run = workflow.demo(out, progress=progress)
-    show.run(run)
+    show.run(run, overlays=out / "predictions")

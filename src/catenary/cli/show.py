@@ -36,7 +36,7 @@ __all__ = [
 #: Width of tables that do not go to a terminal.
 PIPE_WIDTH = 120
 #: Scores shown, where they were measured; the report holds all of them.
-SHOWN = ("dice", "iou", "boundary_iou", "hd95")
+SHOWN = ("dice", "iou", "boundary_iou")
 
 
 def _console() -> Console:
@@ -111,7 +111,7 @@ def findings(found: Sequence[Finding]) -> None:
     """What the doctor found, worst first, each with its remedy."""
     console = _console()
     if not found:
-        console.print("Nothing wrong was found.")
+        print("Nothing wrong was found.")
         return
     table = _table("level", "what", "remedy", title="Findings")
     styles = {"error": "red", "warning": "yellow", "note": ""}
@@ -128,7 +128,7 @@ def plan(made: Plan) -> None:
     console = _console()
     console.print(table)
     if made.expected_steps:
-        console.print(f"About {made.expected_steps} optimiser steps are expected.")
+        print(f"About {made.expected_steps} optimiser steps are expected.")
 
 
 def evaluation(measured: Evaluation) -> None:
@@ -138,26 +138,23 @@ def evaluation(measured: Evaluation) -> None:
     header, *rows = table_rows(measured, SHOWN)
     cases = "1 case" if measured.n == 1 else f"{measured.n} cases"
     table = _table("class", *header[1:], title=f"{measured.split}: {cases}, with 95 % intervals")
-    for row in rows:
-        style = (
-            "bold"
-            if row[0] == "mean"
-            else "dim"
-            if row[0].removeprefix("without learning: ") in measured.baselines
-            else ""
-        )
-        _add(table, *row, style=style)
-    console = _console()
-    console.print(table)
-    if "hd95" in measured.mean:
-        console.print(f"HD95 in {measured.unit}; the report holds every score.", markup=False)
+    learnt = len(rows) - len(measured.baselines)
+    for number, (name, *scores) in enumerate(rows):
+        if number == learnt:
+            table.add_section()
+            _add(table, "without learning", *[""] * len(scores), style="dim")
+        if number >= learnt:
+            _add(table, f"  {name.removeprefix('without learning: ')}", *scores, style="dim")
+        else:
+            _add(table, name, *scores, style="bold" if name == "mean" else "")
+    _console().print(table)
 
 
-def run(done: Run) -> None:
+def run(done: Run, **more: Path) -> None:
     """Scores of a finished run, and where everything is."""
     evaluation(done.evaluation)
-    files({"run": done.path, "report": done.report})
-    _console().print(f"Segment new images with: catenary predict {done.path} IMAGE... --out DIR", soft_wrap=True)
+    files({"run": done.path, "report": done.report, **{what.replace("_", " "): path for what, path in more.items()}})
+    print(f"Segment new images with: catenary predict {done.path} IMAGE... --out DIR")
 
 
 def files(written: Mapping[str, Path]) -> None:
@@ -170,14 +167,18 @@ def files(written: Mapping[str, Path]) -> None:
 
 
 def predictions(records: Sequence[PredictionRecord], out: Path) -> int:
-    """How many masks were written where, and each input that failed; the exit code."""
-    console = _console()
-    failed = [record for record in records if record.error]
-    done = len(records) - len(failed)
-    console.print(f"{done} mask{'s'[: done != 1]} written to {out}", markup=False, soft_wrap=True)
-    for record in failed:
-        print(f"catenary: error: {record.error}", file=sys.stderr)
-    return 2 if failed else 0
+    """How many masks were written where, and what is doubtful or failed; the exit code."""
+    done = [record for record in records if not record.error]
+    engines = sorted({record.engine for record in done})
+    by = f" by {' and '.join(engines)}" if engines else ""
+    print(f"{len(done)} mask{'s'[: len(done) != 1]} written to {out}{by}")
+    for record in records:
+        for warning in record.warnings:
+            print(f"catenary: warning: {record.source}: {warning}", file=sys.stderr)
+    for record in records:
+        if record.error:
+            print(f"catenary: error: {record.error}", file=sys.stderr)
+    return 2 if len(done) < len(records) else 0
 
 
 def comparison(both: Comparison) -> None:

@@ -67,6 +67,15 @@ class LabelSet(BaseModel):
             raise ValueError(f"{count} class names but {len(self.values)} values; give one value a class")
         if self.encoding != "index" and len(self.colours) != count:
             raise ValueError(f"{count} class names but {len(self.colours)} colours; give one colour a class")
+        for kind, given in (("values", self.values), ("colours", self.colours)):
+            if len(set(given)) != len(given):
+                raise ValueError(f"the {kind} of the classes must differ, found {given}")
+        if self.encoding == "index" and self.ignore is not None and self.ignore in self.file_values:
+            raise ValueError(f"value {self.ignore} cannot be both a class and the ignore value; change one of them")
+        if self.encoding != "index" and self.ignore_colour in self.colours:
+            raise ValueError(
+                f"colour {self.ignore_colour} cannot be both a class and to be ignored; change one of them"
+            )
         for name, members in self.regions.items():
             if not members or not all(0 < m < count for m in members):
                 raise ValueError(f"region '{name}' must list class indices 1 to {count - 1}, found {members}")

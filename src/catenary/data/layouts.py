@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from catenary.data.cases import Case, Dataset
-from catenary.data.encoding import work_out
 from catenary.data.findings import Finding
+from catenary.data.guess import work_out
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, DataError, near_match
 from catenary.io import IMAGE_SUFFIXES

@@ -61,7 +61,11 @@ def geo_tags(grid: Grid | None) -> list[tuple[int, str, int, Any, bool]]:
     authority, _, number = (grid.crs or "").partition(":")
     if authority == "EPSG" and number.isdigit():
         geographic = 4000 < int(number) < 5000
-        keys = [(1024, 0, 1, 2 if geographic else 1), (1025, 0, 1, 1), (2048 if geographic else 3072, 0, 1, int(number))]
+        keys = [
+            (1024, 0, 1, 2 if geographic else 1),
+            (1025, 0, 1, 1),
+            (2048 if geographic else 3072, 0, 1, int(number)),
+        ]
         directory = (1, 1, 0, len(keys), *(part for key in keys for part in key))
         tags.append((34735, "H", len(directory), directory, True))
     return tags

@@ -7,7 +7,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class _Decoded:
     array: NDArray[Any]
     alpha: bool = False
     colours: NDArray[np.uint8] | None = None
-    grid: Grid = Grid()
+    grid: Grid = field(default_factory=Grid)
 
 
 def read_picture(path: Path) -> Image:
@@ -121,7 +121,7 @@ def _decode(path: Path) -> _Decoded:
         check_size(path, picture.height, picture.width)
         grid = grid_from_text(picture.info.get(_KEY)) or Grid()
         decoded = _decode_fast(picture, data)
-        found = _decode_any(picture) if decoded is None else _Decoded(decoded, alpha=decoded.shape[-1] in (2, 4))
+        found = _decode_any(picture) if decoded is None else _Decoded(decoded, alpha=_has_alpha(decoded))
         array = np.ascontiguousarray(upright(found.array, _orientation(picture)))
         array = array if array.flags.writeable else array.copy()  # Pillow lends its pixels, torch wants its own
         return _Decoded(array, alpha=found.alpha, colours=found.colours, grid=grid)
@@ -136,7 +136,7 @@ def _decode_fast(picture: Picture, data: bytes) -> NDArray[Any] | None:
         return np.asarray(jpeg_decode(data))
     if picture.format == "PNG":
         bits, kind = data[24], data[25]
-        if bits == 16 and kind != 0 or (bits == 8 and kind == 2 and "transparency" not in picture.info):
+        if (bits == 16 and kind != 0) or (bits == 8 and kind == 2 and "transparency" not in picture.info):
             from imagecodecs import png_decode
 
             return np.asarray(png_decode(data))
@@ -145,10 +145,8 @@ def _decode_fast(picture: Picture, data: bytes) -> NDArray[Any] | None:
 
 def _decode_any(picture: Picture) -> _Decoded:
     if picture.mode == "P":
-        table = np.frombuffer(picture.palette.tobytes() if picture.palette else b"", np.uint8)
-        step = len(picture.palette.mode) if picture.palette else 3
-        table = table[: len(table) // step * step].reshape(-1, step)[:, :3]
         array = np.asarray(picture)
+        table = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         if "transparency" in picture.info:
             rgba = np.asarray(picture.convert("RGBA"))
             if (rgba[..., 3] == 0).any() and (rgba[..., 3] != 0).any():
@@ -168,7 +166,11 @@ def _decode_any(picture: Picture) -> _Decoded:
         alpha = seen.astype(array.dtype)[..., None]
         array = np.concatenate([array[..., None] if array.ndim == 2 else array, alpha], axis=2)
         return _Decoded(array, alpha=True)
-    return _Decoded(array, alpha=array.ndim == 3 and array.shape[2] in (2, 4))
+    return _Decoded(array, alpha=_has_alpha(array))
+
+
+def _has_alpha(array: NDArray[Any]) -> bool:
+    return array.ndim == 3 and array.shape[2] in (2, 4)
 
 
 def _orientation(picture: Picture) -> int:
@@ -228,7 +230,8 @@ def write_png(
 
         # Filters help photographs; the flat areas of a mask pack as well without, in less than half the time.
         level, filter_ = (3, 8) if array.ndim == 2 and array.dtype == np.uint8 else (1, None)
-        data = png_encode(np.ascontiguousarray(array), level=level, filter=filter_)
+        # Flat and back, since numpy lets axes of length 1 keep strides that the encoder refuses.
+        data = bytes(png_encode(np.ravel(array).reshape(array.shape), level=level, filter=filter_))
     text = grid_to_text(grid)
     if text is not None:
         body = b"tEXt" + _KEY.encode() + b"\0" + text.encode("latin-1", "replace")
@@ -248,7 +251,7 @@ def write_jpeg(path: Path, array: NDArray[Any], *, colours: Any = None, grid: Gr
         raise InputError(f"JPEG holds 8-bit grey or RGB and no label maps; write {path.name} as .png or .tif")
     from imagecodecs import jpeg_encode
 
-    _write_bytes(path, jpeg_encode(np.ascontiguousarray(array), level=92))
+    _write_bytes(path, bytes(jpeg_encode(np.ravel(array).reshape(array.shape), level=92)))
 
 
 def write_bmp(path: Path, array: NDArray[Any], *, colours: Any = None, grid: Grid | None = None) -> None:

@@ -27,9 +27,9 @@ from catenary.types import IGNORE, Grid, Image
 
 __all__ = ["read_tiff", "read_tiff_mask", "tiff_header", "write_tiff"]
 
-#: Most pages, or length of a third axis without a name, that are taken for channels; a program that wrote the shape
-#: into the file is believed up to the second number. More is a volume.
-MOST_PAGES, MOST_CHANNELS = 8, 64
+#: Most pages of one size that are taken for channels (more is a volume), and the same where a program noted the
+#: array's shape. Samples of one page are channels in any number.
+MOST_PAGES, MOST_SHAPED = 8, 16
 
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5
 _ALPHA = (1, 2)
@@ -38,7 +38,31 @@ _UNITS = {"micron": "um", "microns": "um", "\\u00b5m": "um", "µm": "um", "μm":
           "cm": "cm", "pixel": None, "inch": None}  # fmt: skip
 _PER_CENTIMETRE = {"um": 1e4, "mm": 10.0, "nm": 1e7, "cm": 1.0, "m": 0.01}
 #: Pixels an inch that printers and screens put into files; they measure paper, not the picture's subject.
-_PRINTER = (1, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 220, 240, 250, 254, 300, 350, 360, 400, 600, 720, 1200, 2400)
+_PRINTER = (
+    1,
+    72,
+    75,
+    90,
+    96,
+    100,
+    120,
+    144,
+    150,
+    180,
+    200,
+    220,
+    240,
+    250,
+    254,
+    300,
+    350,
+    360,
+    400,
+    600,
+    720,
+    1200,
+    2400,
+)
 
 
 @dataclass(frozen=True)
@@ -204,7 +228,12 @@ def _decode(path: Path) -> _Decoded:
 def _decode_file(path: Path, file: Any) -> _Decoded:
     page = file.pages.first
     check_size(path, int(page.imagelength), int(page.imagewidth))
-    series = file.series[0]
+    series, *others = file.series
+    rival = [other for other in others if np.prod(other.shape) >= np.prod(series.shape)]
+    if rival:
+        raise InputError(
+            f"{path} holds several images ({series.shape} and {rival[0].shape}); save the one that is meant alone"
+        )
     if page.photometric is not None and int(page.photometric) == _CMYK:
         raise InputError(f"{path} is CMYK, made for printing; save it as RGB")
     if series.dtype is None or series.dtype.kind not in "buif":
@@ -237,19 +266,19 @@ def _channels_last(path: Path, series: Any) -> NDArray[Any]:
             f"{path} has axes {names} of {shape}: a volume or a film; volumes come as volumes (NIfTI, DICOM), "
             "2D models take single slices"
         )
-    told = series.kind == "shaped"
     if other and other[0][0] not in "SC":
-        if told and len(axes) == 3 and min(series.shape[0], series.shape[1]) > MOST_CHANNELS >= axes[-1][1]:
+        told, sizes = series.kind == "shaped", [size for _, size in axes]
+        if told and names[0] == other[0][0] and min(*sizes[:2], MOST_SHAPED + 1) > sizes[2]:
             # A program wrote (rows, columns, channels) and the library made a page of each row.
-            return np.asarray(series.asarray()).reshape([size for _, size in axes])
-        if other[0][1] > (MOST_CHANNELS if told else MOST_PAGES):
+            return np.asarray(series.asarray()).reshape(sizes)
+        if other[0][1] > (MOST_SHAPED if told else MOST_PAGES):
             raise InputError(
                 f"{path} holds {other[0][1]} pages of {shape.split('x', 1)[1]}: that is a volume; volumes come as "
                 "volumes (NIfTI, DICOM), 2D models take single slices"
             )
     array = np.asarray(series.asarray()).reshape([size for _, size in axes])
     if not other:
-        return array.reshape([*array.shape, 1][:3]) if array.ndim == 2 else array
+        return array[..., None]
     return np.moveaxis(array, names.index(other[0][0]), -1)
 
 

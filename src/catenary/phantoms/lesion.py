@@ -47,12 +47,14 @@ def lesion(
     """
     depth = _depth(rng, size)
     label: NDArray[np.uint8] = (depth > 0).astype(np.uint8)
-    image = _skin(rng, size)
+    tone = _tone(rng)
+    image = _skin(rng, size, tone)
+    # Pigment filters the light that the skin sends back, so its colours darken with the skin's tone.
     # How much pigment covers the skin: half at the border of the truth, over a border that is sharp or soft.
     softness = rng.uniform(0.012, 0.05)
     cover = (1 / (1 + np.exp(np.clip(-depth / np.float32(softness / 2), -30, 30))))[..., None]
-    strength = np.float32(rng.uniform(0.65, 0.95))
-    image += strength * cover * (_pigment(rng, depth) - image)
+    strength = np.float32(rng.uniform(0.7, 0.95))
+    image += strength * cover * (_pigment(rng, depth) * (tone / np.array(SKIN[0], np.float32)) - image)
     if rng.random() < 0.5:
         _bubbles(rng, image)
     image = blurred(image, max(0.3, min(size) / 256 * rng.uniform(0.5, 1.0)))
@@ -90,13 +92,15 @@ def _depth(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float3
     return depth
 
 
-def _skin(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    """A tone between two skins, with pink mottling, pores and fine lines."""
+def _tone(rng: np.random.Generator) -> NDArray[np.float32]:
+    """A colour between two skins."""
     first, second = rng.choice(len(SKIN), 2)
-    mix = rng.uniform(0, 1)
-    tone = np.array(SKIN[first], np.float32) * np.float32(mix) + np.array(SKIN[second], np.float32) * np.float32(
-        1 - mix
-    )
+    mix = np.float32(rng.uniform(0, 1))
+    return np.array(SKIN[first], np.float32) * mix + np.array(SKIN[second], np.float32) * (1 - mix)
+
+
+def _skin(rng: np.random.Generator, size: tuple[int, int], tone: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pink mottling, pores and fine lines on a tone."""
     mottle = correlated(rng, size, 0.2 * min(size))
     fine = correlated(rng, size, max(1.5, min(size) / 100))
     change = np.stack([0.010 * mottle, -0.016 * mottle, -0.012 * mottle], 2) + (0.022 * fine)[..., None]

@@ -67,7 +67,7 @@ def _rings(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float3
     bad = rng.random(steps) < 0.02
     profile[bad] += rng.choice((-1, 1), int(bad.sum())).astype(np.float32) * np.float32(0.06)
     below = radius.astype(np.intp)
-    part = radius - below
+    part = radius - below.astype(np.float32)
     rings: NDArray[np.float32] = profile[below] * (1 - part) + profile[below + 1] * part
     return rings
 
@@ -79,5 +79,6 @@ def _streaks(rng: np.random.Generator, label: NDArray[np.uint8]) -> NDArray[np.f
     for _ in range(rng.integers(2, 6)):
         turn, pitch = rng.uniform(0, math.pi), rng.uniform(20, 60)
         wave = np.float32(math.cos(turn)) * rows + np.float32(math.sin(turn)) * columns
-        image += np.cos(np.float32(pitch) * wave + np.float32(rng.uniform(0, 6.3)))
-    return image * np.float32(rng.uniform(0.008, 0.016))
+        image += np.cos(np.float32(pitch) * wave + np.float32(rng.uniform(0, 2 * math.pi)))
+    image *= np.float32(rng.uniform(0.008, 0.016))
+    return image

@@ -33,10 +33,10 @@ def cells(
     for _ in range(max(3, int(h * w / 1500 * rng.uniform(0.6, 1.3)))):
         shape = _blob(rng, size, radius=rng.uniform(6, 12), roughness=0.12)
         brightness = rng.uniform(0.18, 0.9)
-        texture = 1 + 0.25 * _noise(rng, size, 3)
+        texture = 1 + 0.25 * _noise(rng, size, 3.0)
         light = np.maximum(light, shape * brightness * texture)
         label |= (shape > 0.5).astype(np.uint8)
-    haze = cv2.GaussianBlur(light, (0, 0), 9) * 0.5 + 0.12 * _noise(rng, size, 50) + 0.16
+    haze = cv2.GaussianBlur(light, (0, 0), 9) * 0.5 + 0.12 * _noise(rng, size, 50.0) + 0.16
     focus = rng.uniform(0.7, 1.8)
     image = cv2.GaussianBlur(light, (0, 0), focus) * 0.75 + haze
     # Bright debris, no nucleus: too small.
@@ -58,14 +58,14 @@ def microstructure(
     ((1, 64, 64), dtype('uint8'))
     """
     h, w = size
-    first, second = _noise(rng, size, 6), _noise(rng, size, 8)
+    first, second = _noise(rng, size, 6.0), _noise(rng, size, 8.0)
     label = np.where(first < rng.uniform(-0.55, -0.25), 0, np.where(second > rng.uniform(-0.15, 0.2), 2, 1)).astype(
         np.uint8
     )
-    label = cv2.medianBlur(label, 5)
+    label = np.asarray(cv2.medianBlur(label, 5), np.uint8)
     grey = np.array([0.22, 0.52, 0.6], np.float32)[label]
     grey = grey + np.where(label == 2, 0.13 * _noise(rng, size, 1.2), 0.02 * _noise(rng, size, 1.2))
-    image = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.8) + 0.1 * _noise(rng, size, 60)
+    image = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.8) + 0.1 * _noise(rng, size, 60.0)
     y, x = np.mgrid[:h, :w].astype(np.float32)
     centre = rng.uniform(-0.2, 1.2, 2) * (h, w)
     radius = np.hypot(y - centre[0], x - centre[1])

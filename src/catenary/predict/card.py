@@ -95,7 +95,9 @@ def load_card(path: str | Path) -> Card:
         raise ModelError(f"{path} holds weights but no card of catenary; give a model file that catenary wrote")
     try:
         data = json.loads(text)
-        if data.get("format", 0) > FORMAT:
+        if not isinstance(data, dict) or not isinstance(data.get("format", FORMAT), int):
+            raise ValueError("it is no table of fields with a format number")
+        if data.get("format", FORMAT) > FORMAT:
             raise ModelError(
                 f"{path} has format {data['format']}, this version reads up to {FORMAT}; install a newer catenary"
             )

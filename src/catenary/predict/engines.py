@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from catenary.errors import ConfigError, MissingExtra, ModelError, near_match
+from catenary.errors import CatenaryError, ConfigError, MissingExtra, ModelError, near_match
 from catenary.io.files import write_json
 from catenary.predict.card import Card, load_weights
 
@@ -29,6 +31,7 @@ DRIFT = 0.001
 _RECORD = "engine.json"
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs a network.
 
@@ -81,15 +84,21 @@ class TorchEngine:
         return answer
 
 
+def _openvino() -> Any:
+    """OpenVINO without its telemetry, which would report conversions over the network unasked."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # its import fails, a stub is taken
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtra("openvino", "fast") from None
+    return openvino
+
+
 class OpenVinoEngine:
     """OpenVINO on the CPU, bf16 where the processor computes in it."""
 
     def __init__(self, folder: Path, precision: str) -> None:
-        try:
-            import openvino
-        except ImportError:
-            raise MissingExtra("openvino", "fast") from None
-        core = openvino.Core()
+        core = _openvino().Core()
         properties = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
@@ -148,7 +157,7 @@ def answering_module(model: Path, card: Card) -> Any:
             self.exclusive = card.labels.task == "exclusive"
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            logits = self.network(x)
+            logits = self.network(x).float()  # a softmax in bf16 would not add up to 1
             answer: torch.Tensor = logits.softmax(1) if self.exclusive else logits.sigmoid()
             return answer
 
@@ -185,8 +194,7 @@ def least_side(card: Card) -> int:
 
 
 def _to_openvino(model: Path, card: Card, folder: Path) -> None:
-    import openvino
-
+    openvino = _openvino()
     openvino.save_model(openvino.convert_model(_exported(model, card)), folder / "model.xml", compress_to_fp16=False)
 
 
@@ -203,11 +211,7 @@ def _to_onnx(model: Path, card: Card, folder: Path) -> None:
 
 
 def _openvino_precisions() -> tuple[str, ...]:
-    try:
-        import openvino
-    except ImportError:
-        raise MissingExtra("openvino", "fast") from None
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "fp32") if "BF16" in able else ("fp32",)
 
 
@@ -260,18 +264,38 @@ def _open_converted(name: str, model: Path, card: Card, samples: NDArray[np.floa
     folder = model.parent / "engine" / name
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     record = _read_record(folder)
-    if record.get("model") != digest:
+    if record.get("model") != digest or record.get("files") != _sizes(folder):
         folder = _writable(folder)
         precisions = kind.precisions()
-        kind.convert(model, card, folder)
-        record = _choose_precision(kind, folder, model, card, samples, precisions) | {"model": digest, "engine": name}
+        with _running(name):
+            kind.convert(model, card, folder)
+            record = _choose_precision(kind, folder, model, card, samples, precisions)
+        record |= {"model": digest, "engine": name, "files": _sizes(folder)}
         write_json(folder / _RECORD, record)
     if record["drift"] > DRIFT:
         raise ModelError(
             f"{name} differs from torch in {100 * record['drift']:.2f} % of the pixels, more than {100 * DRIFT:.1f} %; "
             "use --engine torch"
         )
-    return Opened(kind.open(folder, record["precision"]), drift=record["drift"])
+    with _running(name):
+        return Opened(kind.open(folder, record["precision"]), drift=record["drift"])
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file of a conversion, to see that it is whole."""
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("model.*"))}
+
+
+@contextmanager
+def _running(name: str) -> Iterator[None]:
+    """Turn what an engine throws into a `ModelError`; each package has exceptions of its own."""
+    try:
+        yield
+    except (CatenaryError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{name} cannot run this network ({reason}); use --engine torch") from error
 
 
 def _writable(folder: Path) -> Path:

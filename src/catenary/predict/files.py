@@ -164,10 +164,12 @@ def _write(found: Any, mask: Path, stem: Path, probability: bool, overlay: bool)
 
 
 def _write_measurements(path: Path, records: Sequence[PredictionRecord]) -> None:
+    known = [record.source.name for record in records]
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ("file", *COLUMNS))
         writer.writeheader()
         for record in records:
+            source = record.source.name if known.count(record.source.name) == 1 else str(record.source)
             for row in record.measurements:
                 cells = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-                writer.writerow({"file": record.source.name} | cells)
+                writer.writerow({"file": source} | cells)

@@ -73,8 +73,6 @@ class Predictor:
         warnings = [*self.notes, *_warnings(image, self.card)]
         mask, regions, probability = self._segment(image)
         labels = self.card.labels
-        if self.card.recipe.predict.smallest:
-            mask = drop_small(mask, self.card.recipe.predict.smallest)
         return Prediction(
             mask=mask,
             probability=probability,
@@ -122,7 +120,7 @@ class Predictor:
             return self.engine(x)
         total = self.engine(x).copy()
         for axes in ((2,), (3,), (2, 3)):
-            total += np.flip(self.engine(np.flip(x, axes)), axes)
+            total += np.flip(self.engine(np.ascontiguousarray(np.flip(x, axes))), axes)
         total /= 4
         return total
 
@@ -142,10 +140,12 @@ class Predictor:
                     bands.append(band.copy())
             decided = np.concatenate(parts, axis=-2)
             kept = np.concatenate(bands, axis=1) if keep else None
+        smallest = self.card.recipe.predict.smallest
         if labels.task == "overlapping":
-            regions = decided.astype(bool)
+            planes = [drop_small(plane, smallest) for plane in decided] if smallest else decided
+            regions = np.asarray(planes, bool)
             return paint_regions(regions, labels), regions, kept
-        return decided, None, kept
+        return drop_small(decided, smallest) if smallest else decided, None, kept
 
     def _decide(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Class indices ``(h, w)``; for regions 0/1 planes ``(r, h, w)``."""
@@ -221,6 +221,8 @@ def _as_image(source: str | Path | Image | NDArray[Any], card: Card) -> Image:
         if array.ndim != 3:
             raise InputError(f"an image array has 2 or 3 axes, found shape {np.shape(image)}; give (h, w, c)")
         image = Image(array=np.ascontiguousarray(array))
+    if image.array.dtype.kind not in "buif":
+        raise InputError(f"{image.source} has pixels of type {image.array.dtype}; give whole or real numbers")
     if image.channels != card.channels:
         raise InputError(
             f"{image.source} has {image.channels} channel(s) but the model was trained on {card.channels}; convert it, "

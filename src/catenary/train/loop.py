@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from catenary.data.cases import Dataset
 from catenary.errors import TrainingError
@@ -67,7 +69,7 @@ class Job:
     memory: int = 4 << 30
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)  # not frozen: Fabric rebuilds it field by field on its way between processes
 class Trained:
     """What came out.
 
@@ -118,7 +120,14 @@ def launch(job: Job, *, progress: Progress = silent) -> Trained:
         return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress)  # type: ignore[arg-type]
     strategy = "ddp_spawn" if job.device == "cpu" else "ddp_notebook"
     fabric = Fabric(accelerator=job.device, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
-    result: Trained = fabric.launch(train, job)  # type: ignore[arg-type]  # it passes the arguments on
+    # Bound, not passed on: Fabric refuses frozen dataclasses among the arguments.
+    try:
+        result: Trained = fabric.launch(partial(train, job=job))
+    except ProcessRaisedException as error:
+        last = str(error).strip().splitlines()[-1]
+        if "TrainingError: " in last:
+            raise TrainingError(last.partition("TrainingError: ")[2]) from error
+        raise
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from catenary.data.cases import Dataset
 from catenary.data.labels import LabelSet
-from catenary.data.splits import Splits
 from catenary.errors import ConfigError, InputError
 from catenary.io.files import write_text
 from catenary.metrics.baselines import fit_baselines
@@ -20,7 +19,7 @@ from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.plan import Plan
 from catenary.types import IGNORE, Progress, silent
 from catenary.workflow.look import Known, as_dataset
-from catenary.workflow.run import EVALUATION, load, read_evaluation, read_splits
+from catenary.workflow.run import EVALUATION, load, read_evaluation
 
 if TYPE_CHECKING:
     from catenary.predict import Card, Prediction, Predictor
@@ -59,8 +58,7 @@ def evaluate(
     predictor = model if isinstance(model, Predictor) else load(model)
     dataset = as_dataset(data)
     _same_classes(predictor.card.labels, dataset.labels)
-    splits = None if isinstance(model, Predictor) else read_splits(model)
-    names, train = _part(dataset, splits, split)
+    names, train = _part(dataset, predictor.card.provenance.get("splits"), split)
     measured = _measure(predictor, dataset, names, train, split, progress)
     if out is not None:
         from catenary.workflow.reporting import write_evaluation_report
@@ -76,7 +74,12 @@ def compare(run_a: str | Path, run_b: str | Path) -> Comparison:
         ModelError: A folder holds no finished run.
         InputError: The runs were measured on different cases.
     """
-    return compare_evaluations(read_evaluation(run_a), read_evaluation(run_b))
+    names = (Path(run_a).name, Path(run_b).name)
+    return compare_evaluations(
+        read_evaluation(run_a),
+        read_evaluation(run_b),
+        names=names if names[0] != names[1] else (str(run_a), str(run_b)),
+    )
 
 
 def calibrate(folder: Path, card: Card, known: Known, *, progress: Progress = silent) -> Card:
@@ -111,7 +114,7 @@ def evaluate_run(
     from catenary.workflow.reporting import write_run_report
 
     split = "test" if known.splits.test else "val"
-    names, train = _part(known.dataset, known.splits, split)
+    names, train = known.splits.parts[split], known.splits.train
     predictor = open_predictor(folder, samples=_samples(known, card))
     measured = _measure(predictor, known.dataset, names, train, split, progress)
     write_text(folder / EVALUATION, measured.evaluation.model_dump_json(indent=1))
@@ -230,10 +233,12 @@ def _dice_at(
     return np.stack(rows)
 
 
-def _part(dataset: Dataset, splits: Splits | None, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _part(
+    dataset: Dataset, splits: Mapping[str, Sequence[str]] | None, split: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names to score, and names that baselines may be fitted on."""
     every = tuple(case.name for case in dataset.cases if case.mask is not None)
-    if splits is not None and not set(splits.train) <= set(every):
+    if splits is not None and not set(splits["train"]) <= set(every):
         splits = None  # another data set than the run's own
     if splits is None:
         stated = {part: tuple(c.name for c in dataset.cases if c.split == part) for part in ("train", "val", "test")}
@@ -242,12 +247,12 @@ def _part(dataset: Dataset, splits: Splits | None, split: str) -> tuple[tuple[st
         if not stated.get(split):
             raise ConfigError(f"this data set has no '{split}' part that the model knows of; use --split all")
         return stated[split], stated["train"] or every
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test, "all": every}
+    parts = {part: tuple(names) for part, names in splits.items()} | {"all": every}
     if split not in parts:
         raise ConfigError(f"there is no split '{split}'; use test, val, train or all")
     if not parts[split]:
         raise ConfigError(f"the run's split has no '{split}' cases; use val or all")
-    return parts[split], splits.train
+    return parts[split], tuple(splits["train"])
 
 
 def _same_classes(model: LabelSet, data: LabelSet) -> None:

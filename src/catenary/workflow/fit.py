@@ -180,7 +180,7 @@ def provenance(known: Known, plan: Plan, minutes: float, steps: int, why_ended: 
     return {
         "data": known.dataset.name,
         "licence": known.dataset.licence,
-        "cases": {"train": len(known.splits.train), "val": len(known.splits.val), "test": len(known.splits.test)},
+        "splits": {part: list(names) for part, names in known.splits.parts.items()},
         "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "command": _command(),
         "seed": plan.recipe.train.seed,

@@ -104,7 +104,7 @@ def plan(
     group: str | None = None,
     progress: Progress = silent,
 ) -> Plan:
-    """What `fit` would do and why; trains nothing, but times a few steps when a budget in minutes is given.
+    """What `fit` would do and why; trains nothing, and times a few steps only when a budget in minutes is given.
 
     Args:
         data: Folder, manifest or open data set.
@@ -120,7 +120,8 @@ def plan(
     """
     wish = override(as_recipe(recipe), settings)
     known = get_to_know(data, wish, group=group, progress=progress)
-    return decide_plan(known, wish, minutes=minutes, epochs=epochs, steps=steps, progress=progress)
+    timed = bool(minutes or wish.train.minutes)
+    return decide_plan(known, wish, minutes=minutes, epochs=epochs, steps=steps, timed=timed, progress=progress)
 
 
 def as_dataset(data: str | Path | Dataset, group: str | None = None) -> Dataset:
@@ -180,9 +181,10 @@ def decide_plan(
     minutes: float = 0.0,
     epochs: int = 0,
     steps: int = 0,
+    timed: bool = True,
     progress: Progress = silent,
 ) -> Plan:
-    """Let the planner decide, after timing what it wants timed."""
+    """Let the planner decide; when `timed`, after timing what it wants timed."""
     from catenary.models import literals
     from catenary.train.probe import best_device, measure
 
@@ -203,6 +205,8 @@ def decide_plan(
         memory=memory,
         device=device,
     )
+    if not timed:
+        return decide(known.fingerprint, budget, recipe)
     progress("timing a few steps", 0, 1)
     speeds = measure(
         candidates(known.fingerprint, budget, recipe), known.dataset.labels, device=device, minutes=budget.minutes

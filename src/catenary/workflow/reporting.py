@@ -52,7 +52,7 @@ def _common(dataset: Dataset, card: Card, measured: Measured) -> dict[str, Any]:
         "gallery": measured.gallery,
         "measurements": measured.shares,
         "share_errors": card.share_errors,
-        "provenance": card.provenance,
+        "provenance": {key: value for key, value in card.provenance.items() if key != "splits"},
     }
 
 

@@ -14,7 +14,7 @@ from catenary.plan import Plan
 if TYPE_CHECKING:
     from catenary.predict import Predictor
 
-__all__ = ["Run", "load", "read_evaluation", "read_splits"]
+__all__ = ["Run", "load", "read_evaluation"]
 
 MODEL, PLAN, SPLITS, EVALUATION = "model.safetensors", "plan.json", "splits.json", "evaluation.json"
 
@@ -68,9 +68,3 @@ def read_evaluation(run: str | Path) -> Evaluation:
         return Evaluation.model_validate_json(path.read_text("utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is damaged ({type(error).__name__}); run `catenary evaluate` again") from error
-
-
-def read_splits(run: str | Path) -> Splits | None:
-    """The division that a run was trained with; None when the folder has none."""
-    path = Path(run) / SPLITS
-    return Splits.from_json(path.read_text("utf-8")) if path.is_file() else None
