@@ -62,9 +62,7 @@ def ours(steps):
     }  # fmt: skip
     ticks = []
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            dataset=dataset, train=names, val=names[:1], recipe=choose(Recipe(), values), folder=Path(folder)
-        )
+        job = Job(dataset=dataset, train=names, val=names[:1], recipe=choose(Recipe(), values), folder=Path(folder))
         launch(job, progress=lambda what, done, total: ticks.append(time.perf_counter()) if total > 1 else None)
     return (ticks[-1] - ticks[1]) / (len(ticks) - 2)
 
@@ -95,7 +93,9 @@ def plain(steps):
             image, mask = scenes[index % CASES]
             changed = change(image=image, mask=mask)
             x = (changed["image"].astype(np.float32) / 255 - 0.5) / 0.25
-            return torch.from_numpy(x.transpose(2, 0, 1).copy()), torch.from_numpy(changed["mask"].astype(np.float32))[None]
+            return torch.from_numpy(x.transpose(2, 0, 1).copy()), torch.from_numpy(changed["mask"].astype(np.float32))[
+                None
+            ]
 
     network = smp.Unet("resnet34", encoder_weights=None, classes=1).train()
     dice, cross = smp.losses.DiceLoss("binary"), torch.nn.BCEWithLogitsLoss()
@@ -130,7 +130,10 @@ def main():
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             row[name] = float(done.stdout.strip().splitlines()[-1])
         rows.append(row)
-        print(f"ours {row['ours']:.2f} s, plain {row['plain']:.2f} s a step: {row['plain'] / row['ours']:.2f}x", flush=True)
+        print(
+            f"ours {row['ours']:.2f} s, plain {row['plain']:.2f} s a step: {row['plain'] / row['ours']:.2f}x",
+            flush=True,
+        )
     print(f"median {np.median([r['plain'] / r['ours'] for r in rows]):.2f}x")
 
 

@@ -1,12 +1,13 @@
 """Ours against segmentation_models_pytorch: the same cases, the same minutes, the same scorer.
 
-    python benchmarks/versus_smp.py DATA --minutes 5 [--sets nuclei skin-lesion ...] [--out runs/versus]
+    python benchmarks/versus_smp.py DATA --minutes 5 [--sets nuclei skin-lesion ...] [--out runs/versus] [--together]
 
 DATA is the folder that holds the data sets. For each set, `catenary.fit` trains with its defaults, and the peer
 (Unet, ResNet-34 encoder without pretrained weights, random 256x256 crops, flips and quarter turns, Dice + BCE or CE,
 AdamW with a cosine over the minutes) trains on the same training cases. Both answers are measured by the same scorer
 at the images' own resolution on the same test cases; differences are paired by case, intervals drawn over groups.
 The peer's minutes count its training steps only; ours count reading, planning, timing and validation too.
+Both run in processes of their own, one after the other; with --together side by side, each on half of the cores.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +26,8 @@ import torch
 
 import catenary
 from catenary.data.layouts import open_dataset
+from catenary.data.splits import split_cases
+from catenary.data.survey import survey
 from catenary.metrics.evaluation import Scorer
 from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.workflow import fit
@@ -72,9 +78,7 @@ def peer_fit(dataset, names, minutes, batch=8, lr=1e-3):
     import segmentation_models_pytorch as smp
 
     torch.manual_seed(0)
-    pairs = [
-        (np.moveaxis(dataset.read_image(dataset[n]).array, 0, -1), dataset.read_label(dataset[n])) for n in names
-    ]
+    pairs = [(np.moveaxis(dataset.read_image(dataset[n]).array, 0, -1), dataset.read_label(dataset[n])) for n in names]
     top = 65535 / 255 if pairs[0][0].dtype == np.uint16 else 1
     pairs = [(image / top, label) for image, label in pairs] if top != 1 else pairs
     channels, labels = pairs[0][0].shape[-1], dataset.labels
@@ -114,33 +118,60 @@ def peer_predict(network, image, mean, std, top, labels):
     return answer.numpy().astype(np.uint8)
 
 
-def versus(folder, group, minutes, out):
-    """One data set: both trained, both measured, the difference."""
+def ours(folder, group, minutes, out):
+    """Train ours into a run's folder; gives the label maps of the test cases and what was used."""
     dataset = open_dataset(folder, group=group)
     start = time.perf_counter()
-    run = fit(dataset, out=out, minutes=minutes)
-    ours_minutes = (time.perf_counter() - start) / 60
-    network, mean, std, top, steps = peer_fit(dataset, run.splits.train, minutes)
-    scorers = {"ours": Scorer(dataset.labels), "peer": Scorer(dataset.labels)}
+    run = fit(dataset, out=out / "run", minutes=minutes)
+    total = (time.perf_counter() - start) / 60
     model = catenary.load(run.path)
-    for name in run.splits.test:
-        case = dataset[name]
-        image, label = dataset.read_image(case), dataset.read_label(case)
-        scorers["ours"].add(name, case.group, label, model(image).mask)
-        scorers["peer"].add(name, case.group, label, peer_predict(network, image.array, mean, std, top, dataset.labels))
-    ours, peer = (scorers[name].result("test") for name in ("ours", "peer"))
-    comparison = compare_evaluations(peer, ours)  # ours minus peer
-    return {
-        "set": folder.name,
-        "minutes": minutes,
-        "ours": ours.mean["dice"].model_dump(),
-        "peer": peer.mean["dice"].model_dump(),
-        "difference": comparison.mean["dice"].model_dump(),
-        "ours_steps": model.card.provenance["training_steps"],
-        "peer_steps": steps,
-        "ours_total_minutes": round(ours_minutes, 2),
-        "n": ours.n,
-    }
+    answers = {name: model(dataset.read_image(dataset[name])).mask for name in run.splits.test}
+    return answers, {"steps": model.card.provenance["training_steps"], "total_minutes": round(total, 2)}
+
+
+def peer(folder, group, minutes, out):
+    """Train the peer; gives the same."""
+    dataset = open_dataset(folder, group=group)
+    splits = split_cases(dataset, survey(dataset))
+    network, mean, std, top, steps = peer_fit(dataset, splits.train, minutes)
+    read = {name: dataset.read_image(dataset[name]).array for name in splits.test}
+    answers = {name: peer_predict(network, array, mean, std, top, dataset.labels) for name, array in read.items()}
+    return answers, {"steps": steps}
+
+
+def run_one(who, folder, group, minutes, out):
+    """One side, in this process; its answers and record go to `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    answers, record = {"ours": ours, "peer": peer}[who](folder, group, minutes, out)
+    np.savez_compressed(out / f"{who}.npz", **answers)
+    (out / f"{who}.json").write_text(json.dumps(record))
+
+
+def score(folder, group, minutes, out):
+    """Measure both on the test cases, and their difference."""
+    dataset = open_dataset(folder, group=group)
+    found = {}
+    for who in ("ours", "peer"):
+        scorer = Scorer(dataset.labels)
+        with np.load(out / f"{who}.npz") as answers:
+            for name in answers.files:
+                scorer.add(name, dataset[name].group, dataset.read_label(dataset[name]), answers[name])
+        found[who] = scorer.result("test")
+    difference = compare_evaluations(found["peer"], found["ours"]).mean["dice"]
+    row = {"set": folder.name, "minutes": minutes, "n": found["ours"].n, "difference": difference.model_dump()}
+    for who in ("ours", "peer"):
+        row[who] = found[who].mean["dice"].model_dump() | json.loads((out / f"{who}.json").read_text())
+    return row
+
+
+def command(arguments, name, who, cores):
+    """The process that runs one side."""
+    line = [sys.executable, __file__, str(arguments.data), "--minutes", str(arguments.minutes), "--sets", name]
+    line += ["--out", str(arguments.out), "--only", who]
+    if cores:
+        line = ["taskset", "-c", ",".join(map(str, cores)), *line]
+    environment = os.environ | ({"OMP_NUM_THREADS": str(len(cores))} if cores else {})
+    return subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL)
 
 
 def main():
@@ -149,10 +180,27 @@ def main():
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--out", type=Path, default=Path("runs/versus"))
+    parser.add_argument("--together", action="store_true", help="both sides at once, each on half of the cores")
+    parser.add_argument("--only", choices=("ours", "peer"), help="run one side in this process")
     arguments = parser.parse_args()
-    for name in arguments.sets:
+    half = (os.cpu_count() or 2) // 2
+    for index, name in enumerate(arguments.sets):
+        folder, group = arguments.data / name, SETS.get(name)
         target = arguments.out / f"{name}-{arguments.minutes:g}"
-        row = versus(arguments.data / name, SETS.get(name), arguments.minutes, target)
+        if arguments.only:
+            run_one(arguments.only, folder, group, arguments.minutes, target)
+            continue
+        cores = {"ours": range(half), "peer": range(half, 2 * half)}
+        if index % 2:  # no side keeps the better half
+            cores = {"ours": cores["peer"], "peer": cores["ours"]}
+        if arguments.together:
+            started = [command(arguments, name, who, list(cores[who])) for who in ("ours", "peer")]
+            codes = [process.wait() for process in started]
+        else:
+            codes = [command(arguments, name, who, []).wait() for who in ("ours", "peer")]
+        if any(codes):
+            sys.exit(f"{name}: ended with {codes}")
+        row = score(folder, group, arguments.minutes, target)
         (target / "versus.json").write_text(json.dumps(row, indent=1))
         print(json.dumps(row), flush=True)
 

@@ -15,13 +15,9 @@ from catenary.errors import CatenaryError, ConfigError, DataError, InputError, M
 from catenary.workflow.demo import write_phantom
 
 QUICK = [
-    "model.widths=[4,8]",
-    "sample.patch=[32,32]",
-    "sample.batch=4",
-    "train.validations=2",
-    "predict.engine=torch",
-    "train.precision=fp32",
-]
+    "model.widths=[4,8]", "sample.patch=[32,32]", "sample.batch=4", "train.validations=2", "train.precision=fp32",
+    "train.channels_last=off", "predict.engine=torch",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

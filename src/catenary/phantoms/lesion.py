@@ -49,11 +49,11 @@ def lesion(
     label: NDArray[np.uint8] = (depth > 0).astype(np.uint8)
     tone = _tone(rng)
     image = _skin(rng, size, tone)
-    # Pigment filters the light that the skin sends back, so its colours darken with the skin's tone.
     # How much pigment covers the skin: half at the border of the truth, over a border that is sharp or soft.
     softness = rng.uniform(0.012, 0.05)
     cover = (1 / (1 + np.exp(np.clip(-depth / np.float32(softness / 2), -30, 30))))[..., None]
     strength = np.float32(rng.uniform(0.7, 0.95))
+    # Pigment filters the light that the skin sends back, so its colours darken with the skin's tone.
     image += strength * cover * (_pigment(rng, depth) * (tone / np.array(SKIN[0], np.float32)) - image)
     if rng.random() < 0.5:
         _bubbles(rng, image)

@@ -152,6 +152,11 @@ def train(fabric: Fabric, job: Job, progress: Progress = silent) -> Trained:
         state.seconds = time.perf_counter() - began
         done = _agree(fabric, _progress(state, config, total, job.spent))
         why = why or _ended(done, state, config)
+        if why and state.step == 0:
+            raise TrainingError(
+                f"reading, planning and timing took {job.spent / 60:.1f} min, which leaves nothing of train.minutes = "
+                f"{config.minutes:g} for training; give more minutes, or a budget in --steps"
+            )
         due = done >= (state.validations + 1) / config.validations or bool(why)
         if due and log is not None:
             _validation_round(state, forward, held, job, loss, fabric, log, done, final=bool(why))
