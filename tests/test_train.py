@@ -1,5 +1,6 @@
 """Training: resuming repeats the unbroken run, alarms ring, schedules and checkpoints do what they say."""
 
+import itertools
 import json
 import math
 
@@ -158,7 +159,7 @@ def test_rate_rises_then_follows_its_schedule(schedule):
     values = [rate(p, config, plateau=0.5) for p in np.linspace(0, 1, 21)]
     assert values[0] == pytest.approx(0.01)
     assert values[1] == pytest.approx(0.5)
-    assert all(a >= b for a, b in zip(values[2:], values[3:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(values[2:]))
     assert values[-1] == pytest.approx({"cosine": 0, "poly": 0, "plateau": 0.5, "constant": 1}[schedule], abs=1e-9)
 
 

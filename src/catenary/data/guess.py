@@ -29,6 +29,8 @@ MOST_CLASSES = 64
 #: Numbers up to this beside 255 are class indices, and 255 then means "unknown".
 LAST_INDEX = 32
 
+#: Masks of more colours than this are pictures; they take longer to count, and fewer tell enough.
+_MANY = 4096
 _GOLDEN = (5**0.5 - 1) / 2
 _BACKGROUND = ("background", "bg", "other", "none", "void")
 
@@ -77,11 +79,11 @@ def _look(masks: Sequence[Path]) -> Iterator[_Seen]:
             raw = coloured if coloured.ndim == 2 else read_mask(masks[index])
         except CatenaryError:
             continue  # the survey tells about it
-        pixels += raw.shape[0] * raw.shape[1]
         values = histogram(raw) if raw.ndim == 2 else {}
         soft = len(values) > 4 and kept < 4
         kept += soft
         colours = histogram(pack(coloured)) if coloured.ndim == 3 else None
+        pixels += raw.shape[0] * raw.shape[1] * (4 if len(colours or ()) > _MANY else 1)
         palette = None
         if colours is not None and raw.ndim == 2:
             pairs = histogram((raw.astype(int64) << 24) | pack(coloured))
@@ -147,7 +149,7 @@ def _from_values(
 def _from_colours(total: Counter[int], classes: Sequence[str] | None) -> tuple[LabelSet, tuple[Finding, ...]]:
     colours = {colour(packed): count for packed, count in total.items()}
     findings: list[Finding] = []
-    clean = clean_colours(colours) if len(colours) > MOST_CLASSES else tuple(colours)
+    clean = clean_colours(colours) or (tuple(colours) if len(colours) <= MOST_CLASSES else ())
     if clean:
         if len(clean) < len(colours):
             between = 1 - sum(colours[c] for c in clean) / sum(colours.values())

@@ -1,5 +1,11 @@
-"""Procedural scenes with exact truth, for the demo, tests and benchmarks."""
+"""Procedural scenes with exact truth, for the demo, tests and benchmarks.
 
-from catenary.phantoms.scenes import CLASSES, SCENES, cells, lesion, microstructure, phantoms
+One line in `SCENES` (``scenes.py``) adds a scene.
+"""
 
-__all__ = ["CLASSES", "SCENES", "cells", "lesion", "microstructure", "phantoms"]
+from catenary.phantoms.cells import cells
+from catenary.phantoms.lesion import lesion
+from catenary.phantoms.microstructure import microstructure
+from catenary.phantoms.scenes import CLASSES, SCENES, Scene, phantoms
+
+__all__ = ["CLASSES", "SCENES", "Scene", "cells", "lesion", "microstructure", "phantoms"]

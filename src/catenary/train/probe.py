@@ -17,6 +17,9 @@ from catenary.recipe import Recipe, choose
 
 __all__ = ["best_device", "fabric_precision", "measure", "step_seconds"]
 
+#: Share of a budget in minutes that timing may take, or little more.
+PROBE_SHARE = 0.06
+
 
 def best_device() -> str:
     """``"cuda"``, ``"mps"`` or ``"cpu"``: the fastest that is here."""
@@ -65,8 +68,9 @@ def measure(candidates: Sequence[Recipe], labels: LabelSet, *, device: str, minu
     two more timings settle the choice.
     """
     keep_buffers()
+    stop = time.perf_counter() + (PROBE_SHARE * 60 * minutes if minutes else math.inf)
     middle = min(2, len(candidates) - 1)
-    precision, channels_last, note = _fastest_way(candidates[middle], labels, device)
+    precision, channels_last, note = _fastest_way(candidates[middle], labels, device, stop)
     speeds: dict[int, Speed] = {}
 
     def time_it(index: int) -> float:
@@ -81,20 +85,20 @@ def measure(candidates: Sequence[Recipe], labels: LabelSet, *, device: str, minu
         allowed = 60 * minutes / ENOUGH_STEPS
         guess = [i for i, c in enumerate(candidates) if seconds * (c.model.widths[0] / base) ** 1.5 <= allowed]
         index = guess[-1] if guess else 0
-        while index not in speeds and time_it(index) > allowed and index > 0:
+        while index not in speeds and time.perf_counter() < stop and time_it(index) > allowed and index > 0:
             index -= 1
     return tuple(speeds[index] for index in sorted(speeds))
 
 
-def _fastest_way(recipe: Recipe, labels: LabelSet, device: str) -> tuple[str, bool, str]:
+def _fastest_way(recipe: Recipe, labels: LabelSet, device: str, stop: float) -> tuple[str, bool, str]:
+    """Precision, layout and what was timed; the likeliest first, while `stop` leaves time."""
     precisions = ("bf16", "fp32") if recipe.train.precision == "auto" else (recipe.train.precision,)
     layouts = (True, False) if recipe.train.channels_last == "auto" else (recipe.train.channels_last == "on",)
     few = choose(recipe, {"sample.batch": min(2, recipe.sample.batch)})
-    timed = {
-        (p, c): step_seconds(few, labels, device=device, precision=p, channels_last=c)
-        for p in precisions
-        for c in layouts
-    }
+    timed: dict[tuple[str, bool], float] = {}
+    for way in ((p, c) for c in layouts for p in precisions):
+        if not timed or time.perf_counter() < stop:
+            timed[way] = step_seconds(few, labels, device=device, precision=way[0], channels_last=way[1])
     best = min(timed, key=lambda way: timed[way])
     told = ", ".join(
         f"{p} {'channels-last' if c else 'contiguous'} {1000 * s:.0f} ms"
