@@ -14,6 +14,7 @@ from catenary.data.encoding import decode, unexpected
 from catenary.data.guess import work_out
 from catenary.data.labels import LabelSet
 from catenary.data.layouts import LAYOUTS, open_dataset
+from catenary.data.paint import painted_colours
 from catenary.data.pairs import natural
 from catenary.errors import ConfigError, DataError, InputError
 from catenary.io import write_image, write_mask
@@ -219,6 +220,13 @@ def test_names_that_end_alike_keep_their_own_masks(tmp_path):
     dataset = open_dataset(tmp_path)
     assert dataset.findings == ()
     assert [case.mask.stem for case in dataset.cases] == ["a", "a_seg"]
+
+
+def test_the_very_name_goes_before_a_mark(tmp_path):
+    folders(tmp_path, ["x", "x_image"])
+    dataset = open_dataset(tmp_path)
+    assert dataset.findings == ()
+    assert [case.mask.stem for case in dataset.cases] == ["x", "x_image"]
 
 
 def test_several_mask_folders(tmp_path):
@@ -432,6 +440,7 @@ def test_default_names(tmp_path):
         ((0, 128, 255), ["a", "b"], ("background", "a", "b"), (0, 128, 255)),
         ((0, 128, 255), ["x", "a", "b"], ("x", "a", "b"), (0, 128, 255)),
         ((0,), ["cell"], ("background", "cell"), (0, 1)),
+        ((0, 1), ["pore", "glue", "metal"], ("pore", "glue", "metal"), (0, 1, 2)),
     ],
 )
 def test_given_names(tmp_path, values, given, names_, file_values):
@@ -551,6 +560,13 @@ def test_painted_over_the_image(tmp_path, colour):
     assert findings[0].code == "painted-masks"
     np.testing.assert_array_equal(decode(arrays[0], labels), np.array([0, 1, 3, 2])[label])
     assert unexpected(arrays[0], labels) == {}
+
+
+def test_a_clear_sky_is_no_paint():
+    ground = {(v, v, v): 100 for v in range(40, 200)}
+    sky = {(20, 60, blue): 1000 for blue in range(218, 223)}
+    assert painted_colours(ground | sky) == ()
+    assert painted_colours(ground | {(20, 60, 220): 1000}) == ((20, 60, 220),)
 
 
 def test_colour_photographs_are_no_masks(tmp_path):

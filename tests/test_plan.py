@@ -97,7 +97,8 @@ sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
 @settings(max_examples=60, deadline=None)
 @given(
     size=sizes, cases=st.integers(1, 500), share=st.floats(0, 1), diameter=st.floats(0, 3000),
-    thickness=st.floats(0, 500), channels=st.integers(1, 9), minutes=st.sampled_from([0, 1, 600]), memory=st.integers(1 << 20, 1 << 36),
+    thickness=st.floats(0, 500), channels=st.integers(1, 9), minutes=st.sampled_from([0, 1, 600]),
+    memory=st.integers(1 << 20, 1 << 36),
 )  # fmt: skip
 def test_any_data_gets_a_plan_that_is_stable(size, cases, share, diameter, thickness, channels, minutes, memory):
     data = fingerprint(

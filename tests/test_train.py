@@ -99,7 +99,13 @@ def test_collapse_stops_with_a_remedy(cells, tmp_path):
 
 
 def test_early_stopping(cells, tmp_path):
-    still = {"train.lr": 1e-12, "train.steps": 60, "train.validations": 30, "train.early_stopping": 2, "train.ema": 0}
+    still = {
+        "train.lr": 1e-12,
+        "train.steps": 60,
+        "train.validations": 30,
+        "train.early_stopping": 2,
+        "model.norm": "none",
+    }
     found = launch(job(cells, tmp_path, **still, **{"train.monitor": "loss"}))
     assert found.steps < 60
     assert "no gain in 2 validations" in found.why_ended

@@ -102,8 +102,11 @@ def histogram(array: Shaped[np.ndarray, "*s"]) -> dict[int, int]:
 
 def pack(raw: Shaped[np.ndarray, "h w *c"]) -> NDArray[np.int32]:
     """One number a colour, see `code`; grey values count as the grey colour."""
-    planes = [raw.astype(np.int32)] * 3 if raw.ndim == 2 else [raw[..., i].astype(np.int32) for i in range(3)]
-    packed: NDArray[np.int32] = (planes[0] << 16) | (planes[1] << 8) | planes[2]
+    planes = [raw] * 3 if raw.ndim == 2 else [raw[..., i] for i in range(3)]
+    packed = planes[0].astype(np.int32)
+    for plane in planes[1:]:
+        packed <<= 8
+        packed |= plane.astype(np.uint8)  # a number beyond 255 keeps the rest above, and equals no colour
     return packed
 
 

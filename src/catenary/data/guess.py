@@ -233,7 +233,7 @@ def _named(values: list[int], classes: Sequence[str] | None) -> tuple[list[int],
             return values, named
         if len(named) == len(values) and values[-1] >= len(readings[-1]):
             return values, named  # 0, 128, 255: too large for indices, so in their order
-    for named in reversed(readings):
+    for named in readings:
         if values[-1] < len(named):
             return list(range(len(named))), named
     raise DataError(

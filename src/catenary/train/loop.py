@@ -345,8 +345,10 @@ def _validation_round(
         )
     state.validation_seconds += time.perf_counter() - start
     score = {"dice": found.dice, "iou": found.iou, "loss": -found.loss}[config.monitor]
-    if score >= state.best_score:
-        state.best_score, state.best_step = score, state.validations + 1
+    if score > state.best_score:
+        state.best_step = state.validations + 1
+    if score >= state.best_score:  # of equal scores, the longer training
+        state.best_score = score
         state.best = {name: value.detach().clone() for name, value in module.state_dict().items()}
     if config.schedule == "plateau":
         state.plateau.update(score)
