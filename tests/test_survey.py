@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from catenary.data.cases import Case, Dataset
+from catenary.data.encoding import unexpected
 from catenary.data.facts import CaseFacts, image_facts, label_facts, miniatures, soft_edges
 from catenary.data.fingerprint import fingerprint
 from catenary.data.hashing import content_hash, perceptual_hash, same_scene, thumbnail
 from catenary.data.labels import LabelSet
-from catenary.data.survey import Survey, odd_values, survey
+from catenary.data.survey import Survey, survey
 from catenary.errors import DataError
 from catenary.types import IGNORE, Grid
 
@@ -184,7 +185,7 @@ def smooth_mask(kind):
 @pytest.mark.parametrize("kind", ["blur", "scaled", "jpeg"])
 def test_smoothed_masks_are_told_from_wrong_ones(kind):
     mask = smooth_mask(kind)
-    assert odd_values(mask, BINARY)
+    assert unexpected(mask, BINARY)
     assert soft_edges(mask, (0, 255))
     mask[100:120, 100:120] = 128
     assert not soft_edges(mask, (0, 255))
@@ -207,9 +208,9 @@ def test_odd_colours():
     mask = np.zeros((4, 4, 3), np.uint8)
     mask[0, 0] = (255, 0, 0)
     mask[1, :] = (1, 2, 3)
-    assert odd_values(mask, colours) == {"(1, 2, 3)": 4}
+    assert unexpected(mask, colours) == {"(1, 2, 3)": 4}
     painted = LabelSet(names=("background", "road"), encoding="painted", colours=((0, 0, 0), (255, 0, 0)))
-    assert odd_values(mask, painted) == {}
+    assert unexpected(mask, painted) == {}
 
 
 def test_content_hash_sees_pixels_type_and_shape():

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Shaped
 from pydantic import BaseModel, ConfigDict
 
 from catenary.data.cases import Case, Dataset
-from catenary.data.encoding import decode
+from catenary.data.encoding import decode, unexpected
 from catenary.data.facts import CaseFacts, image_facts, label_facts, soft_edges
-from catenary.data.labels import LabelSet
 from catenary.errors import CatenaryError
-from catenary.io import read_mask
 from catenary.types import Progress, silent
 
-__all__ = ["CaseFacts", "Survey", "odd_values", "survey"]
+__all__ = ["CaseFacts", "Survey", "survey"]
 
 
 class Survey(BaseModel):
@@ -66,7 +61,7 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     try:
         image = dataset.read_image(case)
         found = image_facts(image.array, image.valid)
-        found |= _look_at_mask(dataset, case.mask) if case.mask is not None else {}
+        found |= _look_at_mask(dataset, case) if case.mask is not None else {}
     except CatenaryError as error:
         return CaseFacts(**known, trouble=str(error))
     except Exception as error:  # a decoder's own failure on a damaged file must not end the pass for the others
@@ -74,32 +69,8 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     return CaseFacts(**known, **found)
 
 
-def _look_at_mask(dataset: Dataset, path: Path) -> dict[str, Any]:
-    raw, labels = read_mask(path), dataset.labels
-    unexpected = odd_values(raw, labels)
-    soft = bool(unexpected) and raw.ndim == 2 and soft_edges(raw, labels.file_values)
-    return label_facts(decode(raw, labels), classes=labels.count) | {"unexpected": unexpected, "soft": soft}
-
-
-def odd_values(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> dict[str, int]:
-    """Values (or colours) of a mask file that are no class, with their number of pixels.
-
-    Args:
-        raw: The mask as its file holds it: numbers, or RGB.
-        labels: What is known; painted masks may hold any colour.
-
-    >>> odd_values(np.array([[0, 1], [7, 7]], np.uint8), LabelSet(names=("background", "cell")))
-    {'7': 2}
-    """
-    if labels.encoding == "painted":
-        return {}
-    if labels.encoding == "colour" and raw.ndim == 3:
-        packed = raw[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-        known = {(r << 16) + (g << 8) + b for r, g, b in (*labels.colours, labels.ignore_colour or labels.colours[0])}
-        values, counts = np.unique(packed, return_counts=True)
-        odd = [(int(v), int(c)) for v, c in zip(values, counts, strict=True) if int(v) not in known]
-        return {f"({v >> 16}, {v >> 8 & 255}, {v & 255})": c for v, c in odd}
-    raw = raw if raw.ndim == 2 else raw[..., 0]
-    known = {*labels.file_values, *(() if labels.ignore is None else (labels.ignore,))}
-    values, counts = np.unique(raw, return_counts=True)
-    return {str(v): int(c) for v, c in zip(values, counts, strict=True) if int(v) not in known}
+def _look_at_mask(dataset: Dataset, case: Case) -> dict[str, Any]:
+    raw, labels = dataset.read_mask(case), dataset.labels
+    odd = unexpected(raw, labels)
+    soft = bool(odd) and raw.ndim == 2 and soft_edges(raw, labels.file_values)
+    return label_facts(decode(raw, labels), classes=labels.count) | {"unexpected": odd, "soft": soft}

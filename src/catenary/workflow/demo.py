@@ -39,7 +39,7 @@ def demo(
     scene: str = "microstructure",
     count: int = 48,
     size: tuple[int, int] = (192, 192),
-    minutes: float = 1.5,
+    minutes: float = 2.0,
     progress: Progress = silent,
 ) -> Run:
     """Draw a phantom data set, fit, evaluate, and segment images that were never seen; everything lands in `out`.
