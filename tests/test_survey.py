@@ -302,16 +302,16 @@ def test_miniatures_of_unreadable_cases_are_blank():
 
 
 @pytest.mark.real
-def test_real_nuclei_take_less_than_three_seconds(real_data):
+def test_real_nuclei_take_few_seconds(real_data):
     import time
 
     from catenary.data.layouts import open_dataset
 
     dataset = open_dataset(Path(real_data("nuclei")))
     survey(dataclasses.replace(dataset, cases=dataset.cases[:4]))  # imports
-    start = time.perf_counter()
+    start = time.process_time()
     found = survey(dataset)
-    assert time.perf_counter() - start < 6  # 1 s alone; the limit leaves room for a loaded machine
+    assert time.process_time() - start < 6  # processor seconds, whatever else the machine does
     assert all(f.readable and f.objects[0] > 0 for f in found.facts)
     small = miniatures(found.facts)
     assert same_scene([f.scene for f in found.facts], small) == []
