@@ -11,6 +11,7 @@ in fresh processes, one after the other; the ratio is taken round by round.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import subprocess
 import sys
@@ -38,11 +39,16 @@ def ours(steps):
     from catenary.data.cases import Case, Dataset
     from catenary.data.labels import LabelSet
     from catenary.models.build import MODELS
+    from catenary.models.unet import UNet
     from catenary.recipe import Recipe, choose
     from catenary.train import Job, launch
     from catenary.types import Image
 
-    MODELS["peer"] = lambda **_: smp.Unet("resnet34", encoder_weights=None, classes=1)
+    def network(**_):
+        return smp.Unet("resnet34", encoder_weights=None, classes=1)
+
+    network.__signature__ = inspect.signature(UNet)  # it takes the recipe's settings, and ignores them
+    MODELS["peer"] = network
 
     class Scenes(Dataset):
         def read_image(self, case):

@@ -57,7 +57,9 @@ class Split(Config):
     val: Fraction = Field(0.15, description="share of the cases for validation")
     test: Fraction = Field(0.2, description="share of the cases for the final test")
     folds: Annotated[int, Field(ge=0)] = Field(0, description="number of cross-validation folds; 0 for one split")
-    fold: Annotated[int, Field(ge=0)] = Field(0, description="which fold is validated, from 0")
+    fold: Annotated[int, Field(ge=0)] = Field(
+        0, description="which fold is held out, from 0: as test part, or as validation part when test is stated or 0"
+    )
     ordered: bool = Field(False, description="split along the order of the names (slices of a volume), in blocks")
     gap: Annotated[int, Field(ge=0)] = Field(0, description="cases left out on each side of a cut, when ordered")
     seed: int = Field(0, description="seed of the division")
