@@ -1,7 +1,7 @@
 """Images a second of augmentation on one thread: ours, albumentations and MONAI, in interleaved rounds of one run.
 
-    pip install --target /tmp/peers --no-deps albumentations==2.0.8 albucore==0.0.24 stringzilla simsimd monai
-    NO_ALBUMENTATIONS_UPDATE=1 PYTHONPATH=/tmp/peers python benchmarks/augment.py
+    pip install --target peers --no-deps albumentations==2.0.8 albucore==0.0.24 stringzilla simsimd monai
+    NO_ALBUMENTATIONS_UPDATE=1 PYTHONPATH=peers python benchmarks/augment.py
 
 (or ``pip install 'catenary[bench]'``). A peer that is not installed is left out, and said.
 
