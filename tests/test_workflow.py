@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -191,7 +192,18 @@ def test_bad_data_sets_get_one_clear_error(tmp_path):
         with pytest.raises((DataError, InputError)) as caught:
             workflow.fit(folder, out=tmp_path / "runs" / what, steps=2, settings=QUICK)
         assert len(str(caught.value)) > 20, what
-        assert not (tmp_path / "runs" / what / "model.safetensors").exists()
+        assert not (tmp_path / "runs").exists()
+
+
+def test_a_stray_value_is_an_error_and_never_a_class(data, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "stray")
+    (folder / "dataset.toml").write_text('classes = ["pore", "electrolyte", "nickel"]')
+    path = sorted((folder / "masks").iterdir())[1]
+    mask = np.array(Pillow.open(path))
+    mask[:5, :4] = 9
+    Pillow.fromarray(mask).save(path)
+    with pytest.raises(DataError, match=r"9"):
+        workflow.fit(folder, out=tmp_path / "run", steps=2, settings=QUICK)
 
 
 def test_unwritable_output_is_told(data, tmp_path):

@@ -228,11 +228,17 @@ def _named(values: list[int], classes: Sequence[str] | None) -> tuple[list[int],
         return values, ("background", *(rest if len(rest) > 1 else ["foreground"]))
     names = tuple(classes)
     readings = [names] if names[:1] and names[0].strip().lower() in _BACKGROUND else [names, ("background", *names)]
+    given = list(range(len(names)))
+    if len(names) > 1 and values[: len(names)] == given and values[-1] != len(values) - 1:
+        return given, names  # 0, 1, 2 and a stray 9: the names fit without it, and the doctor tells of it
     for named in readings:
         if values == list(range(len(named))):
             return values, named
         if len(named) == len(values) and values[-1] >= len(readings[-1]):
             return values, named  # 0, 128, 255: too large for indices, so in their order
+    given = list(range(len(names)))
+    if len(names) > 1 and values[: len(names)] == given and values[-1] != len(values) - 1:
+        return given, names  # 0, 1, 2 and a stray 9: the names fit without it, and the doctor tells of it
     for named in readings:
         if values[-1] < len(named):
             return list(range(len(named))), named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 from catenary.data.cases import Dataset
 from catenary.data.fingerprint import Fingerprint
 from catenary.data.splits import Splits
-from catenary.errors import ConfigError, ModelError, OutputError, writing
+from catenary.errors import ConfigError, ModelError, OutputError
 from catenary.io.files import write_json
 from catenary.plan import Plan
 from catenary.recipe import Recipe, override
@@ -81,7 +82,7 @@ def fit(
 
 
 def _claim(folder: Path, request: dict[str, Any], resume: bool) -> bool:
-    """Whether the folder holds a run to go on with; makes the folder otherwise."""
+    """Whether the folder holds a run to go on with; says early when it cannot be used, and makes nothing yet."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give a folder for the run")
     recorded = folder / REQUEST
@@ -98,11 +99,9 @@ def _claim(folder: Path, request: dict[str, Any], resume: bool) -> bool:
         return (folder / PLAN).is_file()
     if folder.exists() and any(folder.iterdir()) and not resume:
         raise OutputError(f"{folder} is not empty; choose a new folder for the run")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot make {folder}: {there} is no folder that may be written; choose another --out")
     return False
 
 
