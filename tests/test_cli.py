@@ -109,6 +109,7 @@ NO_BUDGET = {"minutes": 0.0, "epochs": 0, "steps": 0, "settings": [], "group": N
                 "settings": ["split.seed=7", "train.seed=7", "model.depth=5", "train.lr=0.1"],
                 "resume": True,
                 "devices": 2,
+                "init": None,
             },
         ),
         (

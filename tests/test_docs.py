@@ -115,8 +115,14 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
     for words in commands("\n".join(blocks(ROOT / "README.md", "sh"))):
         if words[0] == "demo" or (words[0] == "fit" and "runs/skin" in words):
             continue  # the first has a test of its own, the second ran above
-        line = " ".join(words).replace("--minutes 30", "--steps 4").replace("--epochs 40", "--steps 4")
-        more = small if words[0] in ("plan", "fit") and "model.depth=6" not in words else []
+        line = " ".join(words)
+        for long, short in (
+            ("--minutes 30", "--steps 4"),
+            ("--epochs 40", "--steps 4"),
+            ("--trials 20 --minutes 3 --workers 2", "--trials 2 --steps 2 --space train.lr=1e-4..1e-2:log"),
+        ):
+            line = line.replace(long, short)
+        more = small if words[0] in ("plan", "fit", "tune") and "model.depth=6" not in words else []
         assert main(line.replace("model.depth=6", "model.depth=3").split() + more) == 0, line
     for written in (
         "masks/photo_mask.png",

@@ -10,8 +10,8 @@ from torch import nn
 
 from catenary.errors import ConfigError, InputError
 from catenary.models import MODELS, Geometry, UNet, build, check_depth, literals, parameters, receptive_field
-from catenary.models.blocks import ACTIVATIONS, NORMS, PADDINGS, UPS
 from catenary.models.borders import mirror
+from catenary.models.layers import ACTIVATIONS, NORMS, PADDINGS, UPS
 from catenary.models.skips import SKIPS
 from catenary.recipe import Model
 
@@ -89,7 +89,7 @@ def test_any_depth_skip_and_number_of_convolutions(levels, skip, convs):
 def test_dropout_sits_at_the_two_deepest_levels():
     network = UNet(widths=(4, 6, 8), dropout=0.5)
     named = {name.split(".layers")[0] for name, module in network.named_modules() if isinstance(module, nn.Dropout)}
-    assert named == {"encoder.1", "bottleneck"}
+    assert named == {"encoder.1", "encoder.2"}
 
 
 def test_a_bias_only_where_no_normalisation_follows():
@@ -128,7 +128,7 @@ def test_unpadded_network_equals_the_padded_one_far_from_borders(up):
     x = torch.randn(1, 3, inner + 2 * start, inner + 2 * start)
     answer = valid.forward_valid(x[..., start : start + inner, start : start + inner])
     # unpadded blocks move the pooling squares: let the padded network's begin at the same pixels
-    offset = (start - geometry.radius) % geometry.multiple
+    offset = (start - geometry.radii[0]) % geometry.multiple
     begin = start + geometry.margin - offset
     same = padded(x[..., offset:, offset:])[..., begin : begin + output, begin : begin + output]
     torch.testing.assert_close(same, answer, atol=1e-5, rtol=0)
@@ -156,8 +156,8 @@ def test_tiles_with_a_halo_of_the_receptive_field_equal_the_whole(padding):
     ],
 )
 def test_receptive_field_is_where_gradients_end(settings):
-    network = UNet(channels=1, activation="gelu", **settings).double().eval()
-    network.pool = nn.AvgPool2d(2)  # a maximum passes the gradient of one pixel only
+    # a maximum passes the gradient of one pixel only
+    network = UNet(channels=1, activation="gelu", down="mean", **settings).double().eval()
     step, size = network.geometry.multiple, 96
     farthest = 0
     for pixel in range(size // 2, size // 2 + step):

@@ -1,6 +1,7 @@
 """From an image to an answer on its own grid, through every engine, and what goes to disk."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ from catenary.predict import (
 )
 from catenary.predict.engines import Opened
 from catenary.predict.files import find_inputs
+from catenary.predict.prepare import Normaliser, prepare
 from catenary.recipe import Recipe, choose
 from catenary.types import Grid, Image
 
@@ -125,6 +127,36 @@ def test_rows_first_columns_first_and_plain_arrays_are_the_same_image():
     first = model(image).mask
     np.testing.assert_array_equal(model(np.moveaxis(image, 0, -1)).mask, first)
     np.testing.assert_array_equal(model(Image(array=image)).mask, first)
+
+
+@pytest.mark.parametrize("working", [0, 48])
+def test_pixels_without_data_are_255_and_count_nowhere(working):
+    array, valid = np.full((1, 60, 80), 200, np.uint8), np.ones((60, 80), bool)
+    valid[:, :20], array[:, :, :20] = False, 0
+    found = predictor(BINARY, prepare__size=working)(Image(array=array, valid=valid))
+    np.testing.assert_array_equal(found.mask == 255, ~valid)
+    assert np.isnan(found.probability[:, ~valid]).all()
+    assert found.measurements[0]["share"] == 1.0
+    assert "25.0 % of the pixels hold no data" in found.warnings[-1]
+
+
+@pytest.mark.parametrize("mode", ["image", "percentile"])
+def test_pixels_without_data_do_not_move_the_normalisation(mode):
+    array, valid = noise(1, 60, 80).astype(np.int32), np.ones((60, 80), bool)
+    whole = prepare(Image(array=array), Normaliser(mode=mode)).normalised()
+    wide = np.concatenate([array, np.full_like(array, -9999)], axis=2)
+    there = np.concatenate([valid, ~valid], axis=1)
+    cut = prepare(Image(array=wide, valid=there), Normaliser(mode=mode)).normalised()
+    np.testing.assert_allclose(cut[:, :, :80], whole, atol=1e-6)
+    assert abs(cut[:, :, 80:]).max() < 0.1  # what holds no data looks like the mean
+
+
+def test_regions_are_not_where_there_is_no_data():
+    valid = np.ones((20, 20), bool)
+    valid[5] = False
+    found = predictor(NESTED)(Image(array=np.full((2, 20, 20), 255, np.uint8), valid=valid))
+    assert not found.regions[:, 5].any()
+    assert found.regions[:, 6].all()
 
 
 def test_the_callers_array_is_left_alone():
@@ -288,15 +320,21 @@ def test_a_converted_network_answers_as_torch_does(run, exact, name):
 
 def test_tiles_with_a_halo_give_the_whole_images_answer(run, exact):
     image = noise(3, 200, 301)
-    whole = exact()
-    whole._tile = lambda: (512, 512)
-    single = whole(image).probability
-    tiled = exact(halo=True)
-    tiled._tile = lambda: (96, 96)
+    single = exact(tile=(512, 512))(image).probability
+    tiled = exact(halo=True, tile=(96, 96))
     np.testing.assert_allclose(tiled(image).probability, single, atol=1e-4)
     seen = exact()(image).probability
     assert np.abs(seen - single).max() > 1e-3  # without it, borders of tiles can be seen
     assert np.abs(seen - single).mean() < 0.01
+
+
+def test_the_share_of_pixels_that_tiling_changes_is_told(exact):
+    image = Image(array=noise(3, 200, 301))
+    assert exact(tile=(512, 512)).seam_difference(image) is None  # one tile, no seam
+    assert exact(halo=True, tile=(96, 96)).seam_difference(image) < 1e-4
+    seen = exact(tile=(64, 64), overlap=0.0).seam_difference(image)
+    whole, tiles = exact(tile=(512, 512))(image).mask, exact(tile=(64, 64), overlap=0.0)(image).mask
+    assert seen == np.mean(whole != tiles) > 1e-3
 
 
 def test_a_halo_is_refused_where_normalisation_sees_the_whole_tile():
@@ -381,6 +419,31 @@ def test_an_engine_that_departs_from_torch_is_refused(converted, monkeypatch):
     assert model.engine.name.startswith("torch")
     assert "openvino differs" in model.notes[0]
     assert any("openvino differs" in warning for warning in model(noise(3, 40, 40)).warnings)
+
+
+def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, monkeypatch):
+    run = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("engine"))
+    plain = engines.TorchEngine.__call__
+    rough = {"on": False}
+
+    def call(self, x):
+        answer = plain(self, x)
+        return np.roll(answer, 1, axis=1) if self.low and rough["on"] else answer
+
+    def force(self, model, card, *, exact=False, make=engines.TorchEngine.__init__):
+        make(self, model, card, exact=True)
+        self.low = not exact
+
+    monkeypatch.setattr(engines.TorchEngine, "__init__", force)
+    monkeypatch.setattr(engines.TorchEngine, "__call__", call)
+    monkeypatch.setattr(engines, "DRIFT", 1.0)
+    assert open_predictor(run, engine="torch").engine.name.endswith("bf16")
+    monkeypatch.setattr(engines, "DRIFT", 0.001)
+    rough["on"] = True
+    shutil.rmtree(run / "engine" / "torch")
+    model = open_predictor(run, engine="torch")
+    assert model.engine.name.endswith("fp32")
+    assert model.drift == 0
 
 
 def test_unknown_engines_get_the_near_match(run):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 
 from catenary.data.layouts import open_dataset
 from catenary.errors import ModelError, TrainingError
@@ -118,7 +119,8 @@ def test_deep_supervision_and_every_optimiser_train(cells, tmp_path):
 
 
 def test_two_processes_give_the_gradients_of_one_with_the_double_batch(cells, tmp_path):
-    exact = {"model.norm": "none", "loss.batch_dice": False, "train.ema": 0, "train.optimizer": "sgd", "train.steps": 3}
+    exact = {"model.norm": "none", "loss.batch_dice": True, "train.ema": 0, "train.optimizer": "sgd", "train.steps": 3}
+    exact |= {"train.lr": 0.1, "train.validations": 1}  # sums that are not shared would show
     one = launch(job(cells, tmp_path / "one", **exact, **{"sample.batch": 4}))
     two = launch(job(cells, tmp_path / "two", **exact, **{"train.devices": 2}))
     for name, value in one.weights.items():
@@ -142,6 +144,23 @@ def test_processes_share_one_global_batch(cells):
     halves = [Patches(Store(cells, names, recipe), recipe, rank=r, world=2).batch(3) for r in range(2)]
     whole = Patches(Store(cells, names, recipe), choose(recipe, {"sample.batch": 4})).batch(3)
     assert np.array_equal(np.concatenate([h.image for h in halves]), whole.image)
+
+
+def test_pixels_without_data_are_not_learnt_from(cells, tmp_path):
+    case = cells.cases[0]
+    image, label = cells.read_pair(case)
+    pixels = np.moveaxis(image.array, 0, -1)
+    alpha = np.full(label.shape, 255, np.uint8)
+    alpha[:10] = 0
+    rgb = np.repeat(pixels[..., :1], 3, axis=2)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    Pillow.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "images" / "a.png")
+    Pillow.fromarray(label).save(tmp_path / "masks" / "a.png")
+    store = Store(open_dataset(tmp_path), ["a"], choose(Recipe(), {"prepare.normalise": "image"}))
+    assert (store[0].label[:10] == 255).all()
+    np.testing.assert_array_equal(store[0].label[10:], label[10:])
+    assert all((points[:, 0] >= 10).all() for points in store[0].points.values())
 
 
 def test_store_forgets_when_memory_is_short(cells):

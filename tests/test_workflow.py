@@ -66,6 +66,20 @@ def test_evaluate_on_other_parts_and_other_data(run, data, tmp_path):
         workflow.evaluate(run.path, other, split="test")
 
 
+def test_an_image_of_the_training_set_is_known_again_under_another_name(run, data, tmp_path):
+    other = write_phantom(tmp_path / "other", "microstructure", count=2, size=(48, 56), seed=9)
+    known = run.splits.train[0]
+    for part in ("images", "masks"):
+        (source,) = (data / part).glob(f"{known}.*")
+        shutil.copy(source, other / part / f"renamed{source.suffix}")
+    measured = workflow.evaluate(run.path, other, split="all", out=tmp_path / "measured")
+    assert measured.trained_on == ["renamed"]
+    report = json.loads((tmp_path / "measured" / "report.json").read_text())
+    assert report["trained_on"] == ["renamed"]
+    assert "trained on 1 of the 3 scored images (renamed)" in report["headline"]["cautions"][0]
+    assert not run.evaluation.trained_on
+
+
 def test_other_classes_are_refused(run, tmp_path):
     cells = write_phantom(tmp_path / "cells", "cells", count=3, size=(40, 40), seed=9)
     with pytest.raises(InputError, match="classes"):

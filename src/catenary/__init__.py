@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from catenary.errors import CatenaryError
     from catenary.recipe import Recipe
     from catenary.types import Image
-    from catenary.workflow import compare, demo, evaluate, fit, inspect, load
+    from catenary.workflow import compare, demo, evaluate, fit, inspect, load, tune
 
     __version__: str
 
@@ -35,6 +35,7 @@ __all__ = [
     "inspect",
     "load",
     "open_dataset",
+    "tune",
 ]
 
 #: Public name -> module that holds it.
@@ -50,6 +51,7 @@ _HOME = {
     "inspect": "catenary.workflow",
     "load": "catenary.workflow",
     "open_dataset": "catenary.data.layouts",
+    "tune": "catenary.workflow",
 }
 
 

@@ -5,15 +5,34 @@ Whole numbers only; no network is needed to ask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from catenary.errors import ConfigError
+from catenary.errors import ConfigError, near_match
 
-__all__ = ["Geometry", "check_depth"]
+__all__ = ["RADII", "TOPOLOGIES", "Geometry", "check_depth", "geometry_of", "per_level"]
 
 Size = TypeVar("Size")  # int, or what stands for one in a graph with free sizes
+Interval = tuple[int, int]  # first and last pixel
+
+#: How far blocks see, name -> (convolutions, half a kernel, steps) -> pixels beyond their own on each side.
+RADII: dict[str, Callable[[int, int, int], int]] = {
+    "plain": lambda convs, half, steps: convs * half,
+    "residual": lambda convs, half, steps: convs * half,
+    "recurrent": lambda convs, half, steps: convs * (1 + steps) * half,
+    "recurrent_residual": lambda convs, half, steps: convs * (1 + steps) * half,
+    "multires": lambda convs, half, steps: convs * half,
+    "asymmetric": lambda convs, half, steps: convs * half,
+    "inverted_residual": lambda convs, half, steps: convs * half,
+    "squeeze_excite": lambda convs, half, steps: convs * half,  # and its weights see everything
+}
+#: Ways in which a decoder joins levels; `catenary.models.decoders.DECODERS` has the networks' parts.
+TOPOLOGIES = ("unet", "nested", "unet3plus")
+#: What looks at the whole image, wherever its pixel is.
+_WHOLE = ("instance", "group", "squeeze_excite")
+#: Ways up that look one pixel aside.
+_LEANING = ("resize", "resize_conv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +41,16 @@ class Geometry:
 
     Attributes:
         levels: Number of resolutions, the bottleneck included.
-        radius: Pixels that one block sees beyond its own on each side (2 for two 3x3 convolutions).
-        bilinear: The expanding path interpolates (it looks one pixel aside) instead of a 2x2 transposed convolution.
+        radius: Pixels that a block sees beyond its own on each side (2 for two 3x3 convolutions), of each level's
+            blocks when they differ (top first).
+        bilinear: The expanding path looks one pixel aside (it interpolates) instead of a 2x2 transposed convolution.
         valid: Convolutions are unpadded, so every block takes `radius` pixels off each side.
+        topology: ``"unet"``, ``"nested"`` or ``"unet3plus"``; they differ in `reach` only.
+        across: Pixels that each level's skip sees beyond its own (top first); () for none.
+        fused: Pixels that a level of ``"unet3plus"`` sees beyond its own in the features it joins.
+        columns: Of ``"nested"``, the column of the node that answers; 0 for the last.
+        whole: An output pixel depends on the whole image besides (instance normalisation): `reach` says nothing.
+        least: Pixels that the bottleneck needs: batch statistics and mirrored convolutions need more than one.
 
     The network of Ronneberger et al. (2015), which turns 572 pixels into 388:
 
@@ -34,9 +60,20 @@ class Geometry:
     """
 
     levels: int
-    radius: int
+    radius: int | tuple[int, ...]
     bilinear: bool = False
     valid: bool = False
+    topology: str = "unet"
+    across: tuple[int, ...] = ()
+    fused: int = 0
+    columns: int = 0
+    whole: bool = False
+    least: int = 2
+
+    @property
+    def radii(self) -> tuple[int, ...]:
+        """`radius` of each level, top first."""
+        return (self.radius,) * self.levels if isinstance(self.radius, int) else self.radius
 
     @property
     def multiple(self) -> int:
@@ -47,27 +84,28 @@ class Geometry:
     def lost(self) -> int:
         """The output has ``multiple * n - lost`` pixels when the bottleneck gives ``n``."""
         lost = 0
-        for _ in range(self.levels - 1):
-            lost = 2 * (lost + self._shrink + self._edge)
+        for shrink in self._shrinks[-2::-1]:
+            lost = 2 * (lost + shrink + self._edge)
         return lost
 
     @property
     def margin(self) -> int:
         """Pixels on each side by which the input must be larger than the output; 0 for padded convolutions."""
-        entered = 2 * self._shrink
-        for _ in range(self.levels - 1):
-            entered = 2 * (entered + self._shrink)
+        entered = 2 * self._shrinks[-1]
+        for shrink in self._shrinks[-2::-1]:
+            entered = 2 * (entered + shrink)
         return (entered + self.lost) // 2
 
     @property
     def crops(self) -> tuple[int, ...]:
         """Pixels cut off each side of what a skip carries, top level first."""
-        below, above = 2 * self._shrink, 0  # input of the contracting, output of the expanding block one level down
+        # input of the contracting, output of the expanding block one level down
+        below, above = 2 * self._shrinks[-1], 0
         crops = []
-        for _ in range(self.levels - 1):
+        for shrink in self._shrinks[-2::-1]:
             kept, risen = 2 * below, 2 * above - 2 * self._edge
             crops.append((kept - risen) // 2)
-            below, above = kept + 2 * self._shrink, risen - 2 * self._shrink
+            below, above = kept + 2 * shrink, risen - 2 * shrink
         return tuple(reversed(crops))
 
     @property
@@ -80,58 +118,173 @@ class Geometry:
         >>> Geometry(levels=1, radius=2).reach, Geometry(levels=2, radius=1).reach
         (2, 5)
         """
+        follow = {"unet": self._through_unet, "nested": self._through_nested, "unet3plus": self._through_full_scale}
         farthest = 0
         for pixel in range(self.multiple):
-            low, high = pixel, pixel
-            bounds = [0, 0]
-            for level in range(self.levels):
-                low, high = low - self.radius, high + self.radius  # the block that gives this level's features
-                if level < self.levels - 1:  # a top block first sees its skip, made by another block
-                    seen = self._into_input(low, high, level)
-                    bounds = [min(bounds[0], seen[0] - pixel), max(bounds[1], seen[1] - pixel)]
-                    low, high = ((low - 1) // 2, (high + 1) // 2) if self.bilinear else (low // 2, high // 2)
-                else:  # the bottleneck: its input is pooled from above
-                    seen = self._pooled(low, high, level)
-                    bounds = [min(bounds[0], seen[0] - pixel), max(bounds[1], seen[1] - pixel)]
-            farthest = max(farthest, -bounds[0], bounds[1])
+            for level, (low, high) in follow[self.topology](pixel).items():
+                first, last = self._input(low, high, level)
+                farthest = max(farthest, pixel - first, last - pixel)
         return farthest
 
-    def output_size(self, size: Size, *, least: int = 2) -> Size:
+    def output_size(self, size: Size, *, least: int | None = None) -> Size:
         """Smallest output of the network that holds `size` pixels; its input is ``2 * margin`` larger.
 
-        The bottleneck gets at least `least` pixels: batch statistics and mirrored convolutions need more than one.
+        The bottleneck gets at least `least` pixels, the network's own `least` when nobody asks for another.
 
         >>> Geometry(levels=3, radius=2).output_size(9)
         12
         """
+        least = self.least if least is None else least
         squares: Any = (size + self.lost + self.multiple - 1) // self.multiple  # type: ignore[operator]
         if least:
             squares = max(least, squares)
         return squares * self.multiple - self.lost  # type: ignore[no-any-return]
 
     def offset(self, level: int) -> int:
-        """Pixel of the expanding path's `level` that holds the output's first pixel (rounded down)."""
+        """Pixel of the expanding path's `level` that holds the output's first pixel (rounded down).
+
+        >>> unpadded = Geometry(levels=3, radius=(1, 3, 3), valid=True)
+        >>> unpadded.offset(1), unpadded.offset(2)  # 1 / 2, and (1 / 2 + 3) / 2
+        (0, 1)
+        """
         position = 0.0
-        for _ in range(level):
-            position = (position + self._shrink + self._edge) / 2
+        for shrink in self._shrinks[:level]:
+            position = (position + shrink + self._edge) / 2
         return int(position)
 
-    def _into_input(self, low: int, high: int, level: int) -> tuple[int, int]:
-        return self._pooled(low - self.radius, high + self.radius, level)
+    def _input(self, low: int, high: int, level: int) -> Interval:
+        """What the encoder's feature of `level` needs of the image."""
+        for radius in self.radii[level:0:-1]:
+            low, high = 2 * (low - radius), 2 * (high + radius) + 1
+        return low - self.radii[0], high + self.radii[0]
 
-    def _pooled(self, low: int, high: int, level: int) -> tuple[int, int]:
-        for _ in range(level):
-            low, high = 2 * low - self.radius, 2 * high + 1 + self.radius
-        return low, high
+    def _risen(self, low: int, high: int) -> Interval:
+        """What a way up needs of the level below."""
+        return ((low - 1) // 2, (high + 1) // 2) if self.bilinear else (low // 2, high // 2)
+
+    def _kept(self, low: int, high: int, level: int) -> Interval:
+        """What a skip needs of the features it carries."""
+        aside = self.across[level] if self.across else 0
+        return low - aside, high + aside
+
+    def _through_unet(self, pixel: int) -> dict[int, Interval]:
+        """The intervals of the encoder's features that an output pixel needs, by level."""
+        needs, low, high = {}, pixel, pixel
+        for level, radius in enumerate(self.radii[:-1]):
+            low, high = low - radius, high + radius
+            needs[level] = self._kept(low, high, level)
+            low, high = self._risen(low, high)
+        return needs | {self.levels - 1: (low, high)}
+
+    def _through_nested(self, pixel: int) -> dict[int, Interval]:
+        last = self.columns or self.levels - 1
+        needs = {(0, last): (pixel, pixel)}
+        for column in range(last, 0, -1):  # a node needs only nodes of columns further left
+            for level in range(last - column + 1):
+                low, high = needs[level, column]
+                low, high = low - self.radii[level], high + self.radii[level]
+                for left in range(column):
+                    needs[level, left] = _hull(needs.get((level, left)), self._kept(low, high, level))
+                below = level + 1, column - 1
+                needs[below] = _hull(needs.get(below), self._risen(low, high))
+        return {level: interval for (level, column), interval in needs.items() if column == 0}
+
+    def _through_full_scale(self, pixel: int) -> dict[int, Interval]:
+        needs: dict[int, Interval] = {}
+        made = {0: (pixel, pixel)}
+        for level in range(self.levels - 1):
+            low, high = made[level][0] - self.fused, made[level][1] + self.fused
+            for finer in range(level + 1):
+                side = 2 ** (level - finer)
+                needs[finer] = _hull(needs.get(finer), (side * low, side * high + side - 1))
+            for coarser in range(level + 1, self.levels):
+                side = 2 ** (coarser - level)  # linear interpolation leans on the two nearest of its pixels
+                leaning = (2 * low + 1 - side) // (2 * side), (2 * high + 1 - side) // (2 * side) + 1
+                made[coarser] = _hull(made.get(coarser), leaning)
+        return needs | {self.levels - 1: made[self.levels - 1]}
 
     @property
-    def _shrink(self) -> int:
-        return self.radius if self.valid else 0
+    def _shrinks(self) -> tuple[int, ...]:
+        return self.radii if self.valid else (0,) * self.levels
 
     @property
     def _edge(self) -> int:
         # the outermost interpolated pixels lean on a repeated border instead of context: an unpadded network cuts them
         return int(self.valid and self.bilinear)
+
+
+def _hull(one: Interval | None, other: Interval) -> Interval:
+    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
+
+
+def per_level(number: int | Sequence[int], levels: int) -> tuple[int, ...]:
+    """One number a level, top first: the same for all, or a list whose last holds for all levels below.
+
+    Raises:
+        ConfigError: When there is none, or one below 1.
+
+    >>> per_level(2, 3), per_level((1, 2), 3), per_level((1, 2, 3), 2)
+    ((2, 2, 2), (1, 2, 2), (1, 2))
+    """
+    given = (number,) if isinstance(number, int) else tuple(number)
+    if not given or min(given) < 1:
+        raise ConfigError(f"model.convs must be numbers from 1 up, found {number}")
+    return (*given, *[given[-1]] * levels)[:levels]
+
+
+def geometry_of(
+    *,
+    widths: Sequence[int],
+    depth: int = 0,
+    topology: str = "unet",
+    block: str = "plain",
+    skip: str = "concat",
+    convs: int | Sequence[int] = 2,
+    kernel: int = 3,
+    steps: int = 2,
+    norm: str = "none",
+    up: str = "transpose",
+    padding: str = "zeros",
+    prune: int = 0,
+    encoder: str = "",
+    **other: object,
+) -> Geometry:
+    """The geometry of a network, from its settings alone.
+
+    Args:
+        widths, depth, topology, block, skip, convs, kernel, steps, norm, up, padding, prune: As of
+            `catenary.recipe.Model`.
+        encoder: Name of an encoder that was not made of own blocks: it halves the image five times where `depth` does
+            not say otherwise, and how far it sees is not known.
+        other: The further fields, which decide no sizes.
+
+    Raises:
+        ConfigError: On an unknown block or topology, or a number of convolutions below 1.
+
+    >>> from catenary.recipe import Model
+    >>> geometry_of(**Model(widths=(8, 16, 32)).model_dump()).reach
+    23
+    >>> geometry_of(widths=(8, 16, 32), block="recurrent_residual").reach
+    63
+    """
+    if encoder:
+        return Geometry(levels=depth or 6, radius=0, bilinear=up in _LEANING, whole=True)
+    for name, table, what in ((block, RADII, "block"), (topology, TOPOLOGIES, "topology")):
+        if name not in table:
+            raise ConfigError(f"unknown {what} '{name}'; {near_match(name, table)}")
+    levels, half = depth or len(widths), kernel // 2
+    return Geometry(
+        levels=levels,
+        radius=tuple(RADII[block](number, half, steps) for number in per_level(convs, levels)),
+        bilinear=up in _LEANING,
+        valid=padding == "valid",
+        topology=topology,
+        across=tuple(range(levels - 1, 0, -1)) if skip == "res_path" else (),
+        fused=half + RADII[block](1, half, steps),
+        columns=prune,
+        whole=norm in _WHOLE or block in _WHOLE,
+        least=max(2, half + 1) if padding == "reflect" else 2,
+    )
 
 
 def check_depth(shape: Sequence[int], levels: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from catenary.data.balance import class_weights_from
 from catenary.data.fingerprint import Fingerprint
 from catenary.errors import ConfigError
 from catenary.recipe import Recipe, choose, is_set
@@ -27,6 +28,11 @@ DEFAULT_STEPS = 2000
 #: Widest level; deeper levels keep it, as further doubling adds parameters but little accuracy.
 WIDEST = 512
 PATCH = 256
+#: Objects wider than this share of the image are seen whole rather than in crops, as long as a patch then has no more
+#: than `WHOLE` times the pixels of a square of `PATCH`.
+FILLS, WHOLE = 0.15, 1.6
+#: With fewer training images than this, augmentation is strong.
+FEW_CASES = 100
 
 
 class Speed(BaseModel):
@@ -153,11 +159,10 @@ def _resolution(choices: _Choices, data: Fingerprint) -> None:
     if not present or not widths:
         choices.decide({"prepare.size": 0}, "no objects to measure: images keep their own resolution")
         return
-    fills = max(present) / longest
     same_size = data.size_min == data.size_max
     # Half a pixel of boundary on each side costs a structure of width t about 1 / t of its area: 2 % at 48 px.
     scale = max(48 / min(widths), PATCH / longest)
-    if scale < 0.75 and (fills >= 0.15 or same_size):
+    if scale < 0.75 and (_fills(data) >= FILLS or same_size):
         size = 32 * math.ceil(scale * longest / 32)
         choices.decide(
             {"prepare.size": size},
@@ -171,6 +176,11 @@ def _resolution(choices: _Choices, data: Fingerprint) -> None:
             if scale >= 0.75
             else "image sizes differ while objects stay small: each image keeps its own resolution",
         )
+
+
+def _fills(data: Fingerprint) -> float:
+    """Diameter of the largest class's objects as a share of the images' longer side."""
+    return max((d for d in data.object_diameter if d > 0), default=0.0) / max(data.size_median)
 
 
 def _normalisation(choices: _Choices, data: Fingerprint) -> None:
@@ -200,7 +210,11 @@ def _working_size(recipe: Recipe, data: Fingerprint) -> tuple[int, int]:
 
 def _patch(choices: _Choices, data: Fingerprint) -> None:
     height, width = _working_size(choices.recipe, data)
-    patch = tuple(min(PATCH, max(32, 32 * math.ceil(side / 32))) for side in (height, width))
+    full = tuple(max(32, 32 * math.ceil(side / 32)) for side in (height, width))
+    patch = tuple(min(PATCH, side) for side in full)
+    # A crop cuts large objects off from what they are told by; a little more than a crop's pixels buys the whole.
+    if _fills(data) >= FILLS and math.prod(full) <= WHOLE * PATCH**2:
+        patch = full
     whole = all(p >= side for p, side in zip(patch, (height, width), strict=True))
     choices.decide(
         {"sample.patch": patch},
@@ -281,6 +295,21 @@ def _loss_and_sampling(choices: _Choices, data: Fingerprint) -> None:
         {"loss.name": name},
         "Dice keeps rare classes in view, cross-entropy keeps the gradients smooth and the probabilities honest",
     )
+    how = choices.recipe.loss.balance
+    if how != "none":
+        if data.task == "overlapping" and not is_set(choices.recipe, "loss.class_weights"):
+            raise ConfigError(
+                f"loss.balance = '{how}' needs the share of each class, but these regions overlap; "
+                "give loss.class_weights instead, one number a region"
+            )
+        # Median frequency takes a share among the images that have the class.
+        presence = data.class_presence if how == "median" else (1.0,) * len(data.class_shares)
+        shares = [share / seen if seen else 0.0 for share, seen in zip(data.class_shares, presence, strict=True)]
+        choices.decide(
+            {"loss.class_weights": class_weights_from(shares, "binary" if data.task == "binary" else "exclusive", how)},
+            f"{'inverse square root' if how == 'sqrt' else 'median frequency'} of the shares of the pixels: "
+            + ", ".join(f"{n} {100 * s:.2g} %" for n, s in zip(data.class_names, shares, strict=True)),
+        )
     share = 0.33 if rarest >= 0.05 else 0.5
     choices.decide(
         {"sample.foreground": share},
@@ -291,7 +320,7 @@ def _loss_and_sampling(choices: _Choices, data: Fingerprint) -> None:
 
 def _augmentation(choices: _Choices, data: Fingerprint) -> None:
     square = len(set(choices.recipe.sample.patch)) == 1
-    few = data.cases < 40
+    few = data.cases < FEW_CASES
     choices.decide(
         {"augment.transpose": 0.5 if square else 0.0, "augment.flip": (0.5, 0.5)},
         "flips"

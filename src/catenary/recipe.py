@@ -22,6 +22,7 @@ from catenary.errors import ConfigError, near_match
 __all__ = [
     "Augment",
     "Config",
+    "Data",
     "Loss",
     "Model",
     "Predict",
@@ -30,6 +31,7 @@ __all__ = [
     "Sample",
     "Split",
     "Train",
+    "Transfer",
     "choose",
     "is_set",
     "override",
@@ -46,6 +48,14 @@ class Config(BaseModel):
     """Base of all configuration: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Config):
+    """What of a data set is used."""
+
+    classes: dict[str, tuple[str, ...]] = Field(
+        {}, description="new classes, each made of some of the data set's; what none names is background; {} keeps all"
+    )
 
 
 class Split(Config):
@@ -88,23 +98,58 @@ class Model(Config):
     rank: Literal[2, 3] = Field(2, description="spatial rank")
     channels: Annotated[int, Field(ge=1)] = Field(3, description="input channels")
     classes: Annotated[int, Field(ge=1)] = Field(1, description="output channels (logits)")
-    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    widths: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (32, 64, 128, 256, 512), min_length=1, description="channels at each level, top to bottom"
     )
     depth: Annotated[int, Field(ge=0)] = Field(
         0,
         description="number of levels; doubles widths from widths[0] when it differs from len(widths); 0: len(widths)",
     )
-    block: str = Field("plain", description="building block")
-    skip: str = Field("concat", description="how the encoder's features join the decoder")
-    convs: Annotated[int, Field(ge=1)] = Field(2, description="convolutions a block")
+    topology: str = Field("unet", description="how the decoder joins levels: unet, nested, unet3plus")
+    block: str = Field("plain", description="building block: plain, residual, recurrent_residual, multires, ...")
+    skip: str = Field("concat", description="how the encoder's features join: concat, add, attention, res_path")
+    convs: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        2, description="convolutions a block; or of each level's, the last for all below"
+    )
+    kernel: Literal[1, 3, 5, 7] = Field(3, description="pixels a side of the blocks' convolutions")
+    steps: Annotated[int, Field(ge=0)] = Field(2, description="steps of recurrent blocks")
+    grow: Literal["first", "last"] = Field(
+        "first", description="which convolution of an encoder's block widens; last: way up keeps its channels too"
+    )
     norm: Literal["batch", "instance", "group", "none"] = Field("batch", description="normalisation")
     activation: str = Field("relu", description="relu, leaky_relu, elu, gelu, silu, ...")
+    bias: bool = Field(False, description="convolutions keep a bias beside a normalisation")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout at the two deepest levels")
-    up: Literal["transpose", "resize"] = Field("transpose", description="how the decoder enlarges")
+    down: Literal["max", "mean", "conv"] = Field("max", description="how the encoder halves")
+    up: Literal["transpose", "resize", "resize_conv", "nearest"] = Field(
+        "transpose", description="how the decoder enlarges"
+    )
     padding: Literal["zeros", "reflect", "valid"] = Field("zeros", description="convolution padding")
     deep_supervision: bool = Field(False, description="train side outputs of the decoder too")
+    prune: Annotated[int, Field(ge=0)] = Field(
+        0, description="columns of a nested network that are kept, for a faster answer of less depth; 0: all"
+    )
     init: Literal["he", "normal"] = Field("he", description="he: He 2015; normal: N(0, 0.01), biases 0")
+    encoder: str = Field("", description="a network of timm as the encoder, for example resnet34; '' for own blocks")
+    strides: Size = Field((), description="which features of that encoder, by their stride in pixels; () for all")
+    biases: bool = Field(False, description="that encoder's convolutions get a bias beside the normalisation")
+    bridge: Annotated[int, Field(ge=0)] = Field(0, description="convolutions on that encoder's deepest feature")
+    tail: Annotated[int, Field(ge=0)] = Field(2, description="convolutions of the steps up that have no skip")
+    head: Literal[1, 3] = Field(1, description="pixels a side of the last convolution, with such an encoder")
+
+
+class Transfer(Config):
+    """What the network starts from, and what of it stays as it is."""
+
+    weights: str = Field("", description="pretrained weights of the encoder: hub, hub:TAG or a .safetensors file")
+    init: str = Field("", description="a run or model file whose weights the network takes over")
+    freeze: Annotated[int, Field(ge=-1)] = Field(
+        0, description="stages of the encoder that do not learn, from the image's side; -1: all"
+    )
+    unfreeze: Fraction = Field(
+        0.0, description="share of the budget within which frozen stages are set free, deepest first; 0: never"
+    )
+    encoder_lr: Positive = Field(1.0, description="learning rate of the encoder, as a share of train.lr")
 
 
 class Loss(Config):
@@ -112,10 +157,23 @@ class Loss(Config):
 
     name: str = Field("dice_ce", description="which loss of catenary.losses.LOSSES")
     class_weights: tuple[NonNegative, ...] = Field((), description="weight of each logit channel; () for equal")
+    balance: Literal["none", "sqrt", "median"] = Field(
+        "none",
+        description="how the planner sets class_weights from the classes' shares of the pixels; sqrt: inverse square "
+        "root; median: median frequency (Eigen and Fergus 2015)",
+    )
     dice_weight: NonNegative = Field(1.0, description="weight of the Dice part in sums")
     batch_dice: bool = Field(True, description="Dice over the whole batch instead of image by image")
     gamma: NonNegative = Field(2.0, description="focal exponent")
     alpha: Fraction = Field(0.5, description="Tversky weight of false positives; false negatives get 1 - alpha")
+    tversky_gamma: Positive = Field(
+        4 / 3, description="focal Tversky is (1 - index) ** (1 / this); above 1, nearly right classes keep pulling"
+    )
+    boundary_weight: NonNegative = Field(1.0, description="weight of the boundary part in dice_boundary")
+    cldice_share: Fraction = Field(0.5, description="share of the centreline part in dice_cldice; Dice gets the rest")
+    skeleton_steps: Annotated[int, Field(ge=1)] = Field(
+        10, description="erosions that find a centreline: half the width in pixels of the widest thin structure"
+    )
 
 
 class Augment(Config):
@@ -142,6 +200,7 @@ class Augment(Config):
     colour: NonNegative = Field(0.0, description="independent brightness of each channel, share of the range")
     noise: NonNegative = Field(0.02, description="largest standard deviation of added noise, share of the range")
     noise_probability: Fraction = Field(0.15, description="probability of noise")
+    hair: Fraction = Field(0.0, description="probability that dark or light hairs are drawn over the image")
     blur: NonNegative = Field(1.0, description="largest sigma of a Gaussian blur in pixels")
     blur_probability: Fraction = Field(0.1, description="probability of blur")
 
@@ -182,8 +241,11 @@ class Train(Config):
 class Predict(Config):
     """How answers are made."""
 
-    overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.25, description="share of a tile that neighbours share")
-    tile: Size = Field((), description="tile size (h, w); () takes the training patch, larger when memory allows")
+    overlap: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.25,
+        description="overlap of neighbouring tiles, as a share of the training patch (of the tile where it is set)",
+    )
+    tile: Size = Field((), description="tile size (h, w); () takes the training patch, or 512 where that is smaller")
     batch: Annotated[int, Field(ge=1)] = Field(8, description="tiles a forward pass")
     tta: bool = Field(False, description="average over flips")
     engine: Literal["auto", "torch", "openvino", "onnx"] = Field("auto", description="auto: OpenVINO on CPU")
@@ -191,15 +253,20 @@ class Predict(Config):
         (), description="threshold of each logit (binary, overlapping); () for 0.5"
     )
     smallest: Annotated[int, Field(ge=0)] = Field(0, description="objects below this area in pixels are dropped")
+    measures: Literal["", "microstructure", "lesion"] = Field(
+        "", description="quantities measured on each mask besides areas, see catenary.measures"
+    )
 
 
 class Recipe(Config):
     """Everything that decides what a run does, besides the data."""
 
     name: str = Field("default", description="name of the recipe")
+    data: Data = Data()
     split: Split = Split()
     prepare: Prepare = Prepare()
     model: Model = Model()
+    transfer: Transfer = Transfer()
     loss: Loss = Loss()
     augment: Augment = Augment()
     sample: Sample = Sample()

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy.typing import NDArray
 
+from catenary.augment.hair import draw_hairs
 from catenary.augment.spatial import in_channel_groups
 from catenary.errors import InputError
 from catenary.recipe import Augment
@@ -44,7 +45,8 @@ class Tone:
         brightness: Share of the range added to all channels.
         colour: Largest share of the range added to each channel on its own; the shares are drawn from `seed`.
         noise: Standard deviation of white Gaussian noise as a share of the range, applied last.
-        seed: Seed of colour and noise.
+        hair: Whether hairs are drawn over the image, before all else.
+        seed: Seed of colour, noise and hairs.
     """
 
     blur: float = 0.0
@@ -53,6 +55,7 @@ class Tone:
     brightness: float = 0.0
     colour: float = 0.0
     noise: float = 0.0
+    hair: bool = False
     seed: int = 0
 
     @property
@@ -74,6 +77,7 @@ def draw_tone(config: Augment, rng: np.random.Generator) -> Tone:
     """
     u = rng.random(DRAWS).tolist()
     signed = [2 * value - 1 for value in u]
+    seed = int(u[11] * 2**53)
     sometimes = config.intensity
     return Tone(
         gamma=1 + signed[1] * config.gamma if u[0] < sometimes else 1.0,
@@ -82,7 +86,8 @@ def draw_tone(config: Augment, rng: np.random.Generator) -> Tone:
         colour=config.colour if u[6] < sometimes else 0.0,
         noise=u[8] * config.noise if u[7] < config.noise_probability else 0.0,
         blur=u[10] * config.blur if u[9] < config.blur_probability else 0.0,
-        seed=int(u[11] * 2**53),
+        hair=config.hair > 0 and float(np.random.default_rng([seed, 1]).random()) < config.hair,
+        seed=seed,
     )
 
 
@@ -115,6 +120,8 @@ def change_tone(
         raise InputError(f"intensities of type {image.dtype} cannot be changed; convert the image to float32")
     base, span = _range(low, high, image.shape[2])
     rng = np.random.default_rng(tone.seed) if tone.colour or tone.noise else None
+    if tone.hair:
+        image = draw_hairs(image, np.random.default_rng([tone.seed, 2]), low=base, high=base + span)
     if tone.blur >= LEAST_BLUR:
         image = in_channel_groups(
             lambda part: cv2.GaussianBlur(part, (0, 0), tone.blur, borderType=cv2.BORDER_REFLECT_101), image

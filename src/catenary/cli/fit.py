@@ -34,6 +34,9 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run.")] = False,
     devices: Annotated[int, typer.Option(min=1, metavar="N", help="Processes (CPU) or cards (GPU).")] = 1,
     seed: Seed = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run whose network and weights this one starts from.")
+    ] = None,
 ) -> None:
     """Train a model and evaluate it.
 
@@ -60,6 +63,7 @@ def fit(
             group=group,
             resume=resume,
             devices=devices,
+            init=init,
             progress=progress,
         )
     show.run(run)

@@ -28,7 +28,10 @@ COMMANDS: dict[str, str] = {
     "fit": "Train a model and evaluate it.",
     "predict": "Segment images of any size.",
     "evaluate": "Measure a model: table, JSON and report.",
+    "tune": "Search for settings that train better.",
     "compare": "Set two runs side by side, case by case.",
+    "recipes": "Ready recipes for published systems.",
+    "models": "Every network: parameters, operations, source.",
     "settings": "Every field that --set can change.",
     "demo": "The whole path on made-up images, in a few minutes.",
 }
@@ -168,7 +171,7 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         ended = "terminated" if isinstance(error, _Terminated) else "interrupted"
         code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
-        if arguments[0] == "fit":
+        if arguments[0] in ("fit", "tune"):
             return f"{ended}; the same command with --resume goes on from the last checkpoint", code
         return f"{ended}; finished files are complete, nothing is half written", code
     if isinstance(error, CatenaryError):

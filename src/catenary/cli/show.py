@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from catenary.data.findings import Finding
     from catenary.data.fingerprint import Fingerprint
     from catenary.metrics.evaluation import Comparison, Evaluation
+    from catenary.models import Description
     from catenary.plan import Plan
     from catenary.predict import PredictionRecord
+    from catenary.recipe import Recipe
     from catenary.workflow import Run
 
 __all__ = [
@@ -27,8 +29,11 @@ __all__ = [
     "evaluation",
     "files",
     "findings",
+    "models",
     "plan",
     "predictions",
+    "recipe",
+    "recipes",
     "run",
     "settings",
 ]
@@ -148,6 +153,11 @@ def evaluation(measured: Evaluation) -> None:
         else:
             _add(table, name, *scores, style="bold" if name == "mean" else "")
     _console().print(table)
+    if measured.trained_on:
+        print(
+            f"Caution: the model was trained on {len(measured.trained_on)} of these {measured.n} images, so that the "
+            "scores are better than those of new images."
+        )
 
 
 def run(done: Run, **more: Path) -> None:
@@ -191,3 +201,33 @@ def comparison(both: Comparison) -> None:
     for row in rows:
         _add(table, *row)
     _console().print(table)
+
+
+def models(found: Sequence[Description]) -> None:
+    """Networks with what they cost."""
+    table = _table("network", "parameters", "GFLOPs", "image", "source", right=("parameters", "GFLOPs"))
+    for one in found:
+        size = " x ".join(map(str, one.size))
+        _add(table, one.name, f"{one.parameters:,}".replace(",", " "), f"{one.gflops:.1f}", size, one.source)
+    _console().print(table)
+
+
+def recipes(found: Mapping[str, str]) -> None:
+    """Recipes with their first sentence."""
+    table = _table("recipe", "what it is for")
+    for name, text in found.items():
+        _add(table, name, text)
+    _console().print(table)
+    print("More about one of them: catenary recipes NAME")
+
+
+def recipe(one: Recipe, text: str) -> None:
+    """What a recipe says of itself and every field that it sets."""
+    print(text + "\n")
+    table = _table("field", "value")
+    for section, fields in one.model_dump(mode="json", exclude_unset=True).items():
+        if isinstance(fields, dict):
+            for key, value in fields.items():
+                _add(table, f"{section}.{key}", str(value))
+    if table.row_count:
+        _console().print(table)

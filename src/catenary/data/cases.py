@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from catenary.data.encoding import decode
 from catenary.data.findings import Finding
 from catenary.data.labels import LabelSet
-from catenary.errors import InputError, near_match
+from catenary.errors import ConfigError, InputError, near_match
 from catenary.io import read_image, read_mask
-from catenary.types import Grid, Image
+from catenary.types import IGNORE, Grid, Image
 
 __all__ = ["Case", "Dataset"]
 
@@ -58,9 +58,11 @@ class Dataset:
         layout: How the pairs were found, in words.
         cases: The cases, in natural order of their names.
         labels: The classes.
+        merged_from: The classes of the files, where `labels` came about by `with_classes`.
         grid: Spacing of all images where ``dataset.toml`` states one.
         licence: Of the data, where stated.
         findings: What was noticed while opening.
+        merge: New class index of each old one, 0 to 255, where classes were merged.
     """
 
     root: Path
@@ -68,9 +70,11 @@ class Dataset:
     layout: str
     cases: tuple[Case, ...]
     labels: LabelSet
+    merged_from: LabelSet | None = None
     grid: Grid = field(default_factory=Grid)
     licence: str = ""
     findings: tuple[Finding, ...] = ()
+    merge: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -88,6 +92,51 @@ class Dataset:
     def select(self, names: Sequence[str]) -> Dataset:
         """The data set with these cases only, in this order."""
         return replace(self, cases=tuple(self[name] for name in names))
+
+    @property
+    def file_labels(self) -> LabelSet:
+        """What the values in the mask files mean."""
+        return self.merged_from or self.labels
+
+    def with_classes(self, classes: Mapping[str, Sequence[str]]) -> Dataset:
+        """The data set with other classes: each new one made of some of the old.
+
+        Args:
+            classes: New name -> old names (or old indices as text). The old background stays background, and so does
+                what no new class names. The background may be given too, under the old or a new name, first.
+
+        Raises:
+            ConfigError: A name is not known or named twice, or the data set's regions would lose their meaning.
+        """
+        old = self.file_labels
+        if not classes:
+            return self
+        if old.regions:
+            raise ConfigError(
+                f"the regions {', '.join(old.regions)} are made of the data set's own classes; leave data.classes out"
+            )
+        known = {name: index for index, name in enumerate(old.names)} | {str(i): i for i in range(old.count)}
+        parts: dict[str, tuple[int, ...]] = {}
+        for name, members in classes.items():
+            for member in members:
+                if member not in known:
+                    raise ConfigError(f"the data set has no class '{member}'; {near_match(member, old.names)}")
+            parts[name] = tuple(known[member] for member in members)
+        every = [index for members in parts.values() for index in members]
+        if len(set(every)) != len(every) or not all(parts.values()):
+            raise ConfigError(f"data.classes must use each class once and leave none empty, found {dict(classes)}")
+        background = next((name for name, members in parts.items() if 0 in members), old.names[0])
+        names = (background, *(name for name in parts if name != background))
+        if len(names) != len(set(names)) or len(names) < 2:
+            raise ConfigError(f"data.classes must leave a class beside '{background}', found {dict(classes)}")
+        colours = [old.display_colour(parts[name][0]) for name in names[1:]]
+        labels = LabelSet(names=names, colours=((0, 0, 0), *colours) if len(set(colours)) == len(colours) else ())
+        return replace(self, labels=labels, merged_from=old, merge=_table(names, parts))
+
+    def decode(self, raw: NDArray[Any]) -> UInt8[np.ndarray, "h w"]:
+        """Class indices of a mask as its file holds it; see `catenary.data.encoding.decode`."""
+        label = decode(raw, self.file_labels)
+        return label if not self.merge else np.asarray(self.merge, np.uint8)[label]
 
     def read_image(self, case: Case) -> Image:
         """Read the pixels of a case; a spacing that the data set states counts more than the file's.
@@ -117,7 +166,7 @@ class Dataset:
         """
         if case.mask is None:
             raise InputError(f"case '{case.name}' has no mask; add one or leave the image out")
-        return read_mask(case.mask, palette="index" if self.labels.encoding == "index" else "colour")
+        return read_mask(case.mask, palette="index" if self.file_labels.encoding == "index" else "colour")
 
     def read_label(self, case: Case) -> UInt8[np.ndarray, "h w"]:
         """Read the mask of a case as class indices; unexpected values become `IGNORE`.
@@ -125,8 +174,28 @@ class Dataset:
         Raises:
             InputError: The case has no mask, or the file cannot be read.
         """
-        return decode(self.read_mask(case), self.labels)
+        return self.decode(self.read_mask(case))
+
+    def read_pair(self, case: Case) -> tuple[Image, UInt8[np.ndarray, "h w"]]:
+        """Read image and label map of a case; where the image holds no data, the label is `IGNORE`.
+
+        Raises:
+            InputError: The case has no mask, or a file cannot be read.
+        """
+        image, label = self.read_image(case), self.read_label(case)
+        if image.valid is not None and image.valid.shape == label.shape:
+            label = np.where(image.valid, label, np.uint8(IGNORE))
+        return image, label
 
     @cached_property
     def _by_name(self) -> dict[str, Case]:
         return {case.name: case for case in self.cases}
+
+
+def _table(names: Sequence[str], parts: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    table = [0] * 256
+    table[IGNORE] = IGNORE
+    for index, name in enumerate(names):
+        for old in parts.get(name, ()):
+            table[old] = index
+    return tuple(table)

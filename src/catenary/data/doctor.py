@@ -219,7 +219,9 @@ def _masks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -
         )
     wrong = [f for f in facts if f.unexpected and not f.soft]
     if wrong:
-        known = dataset.labels.file_values if dataset.labels.encoding == "index" else dataset.labels.colours
+        known = (
+            dataset.file_labels.file_values if dataset.file_labels.encoding == "index" else dataset.file_labels.colours
+        )
         yield Finding(
             level="error",
             code="unexpected-values",

@@ -133,6 +133,6 @@ class LabelSet(BaseModel):
 
     def display_colour(self, index: int) -> Colour:
         """Colour in which class `index` is drawn: the data set's own where it has one, else from `PALETTE`."""
-        if self.encoding != "index" and index < len(self.colours):
+        if index < len(self.colours):
             return self.colours[index]
         return (0, 0, 0) if index == 0 else PALETTE[(index - 1) % len(PALETTE)]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from catenary.data.cases import Case, Dataset
-from catenary.data.encoding import decode, unexpected
+from catenary.data.encoding import unexpected
 from catenary.data.facts import CaseFacts, image_facts, label_facts, soft_edges
 from catenary.errors import CatenaryError
 from catenary.types import Progress, silent
@@ -70,7 +70,7 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
 
 
 def _look_at_mask(dataset: Dataset, case: Case) -> dict[str, Any]:
-    raw, labels = dataset.read_mask(case), dataset.labels
+    raw, labels = dataset.read_mask(case), dataset.file_labels
     odd = unexpected(raw, labels)
     soft = bool(odd) and raw.ndim == 2 and soft_edges(raw, labels.file_values)
-    return label_facts(decode(raw, labels), classes=labels.count) | {"unexpected": odd, "soft": soft}
+    return label_facts(dataset.decode(raw), classes=dataset.labels.count) | {"unexpected": odd, "soft": soft}

@@ -2,101 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, near_match
-from catenary.losses.overlap import overlap, soft_dice, tversky
-from catenary.losses.parts import Reduce, counted, exclusive, itself, loss, multi_hot, weights_of
-from catenary.losses.pixelwise import binary_cross_entropy, cross_entropy, focal, surprise, surprises
+from catenary.losses.overlap import focal_tversky, lovasz, soft_dice, tversky
+from catenary.losses.parts import Pair, Reduce, check_weights, itself
+from catenary.losses.pixelwise import binary_cross_entropy, cross_entropy, focal
+from catenary.losses.shape import boundary, centreline_dice
 from catenary.recipe import Loss
 
-__all__ = ["LOSSES", "build_loss", "dice_bce", "dice_ce"]
+__all__ = ["LOSSES", "TAKES", "build_loss", "dice_bce", "dice_boundary", "dice_ce", "dice_cldice"]
 
 
-@loss
-def dice_ce(
-    logits: Float[Tensor, "b k *s"],
-    target: Integer[Tensor, " b *s"],
-    *,
-    table: UInt8[Tensor, "256 k"] | None = None,
-    class_weights: Sequence[float] = (),
-    dice_weight: float = 1.0,
-    batch: bool = True,
-    background: bool = False,
-    reduce: Reduce = itself,
-) -> Float[Tensor, ""]:
+def dice_ce(pair: Pair, *, dice_weight: float = 1.0, batch: bool = True, background: bool = False) -> Float[Tensor, ""]:
     """``cross_entropy + dice_weight * soft_dice``: smooth gradients from the one, balance from the other.
 
-    Binary cross-entropy where `table` is given or there is one logit. The arguments are those of the two parts.
+    Binary cross-entropy for sigmoids. The other arguments are those of `soft_dice`.
 
-    >>> logits, target = torch.zeros(1, 2, 2, 2), torch.tensor([[[0, 1], [0, 1]]])
-    >>> round(dice_ce(logits, target).item(), 4)  # log(2) + 1 - 2 * 1 / (2 + 2)
+    >>> pair = Pair(torch.zeros(1, 2, 2, 2), torch.tensor([[[0, 1], [0, 1]]]))
+    >>> round(dice_ce(pair).item(), 4)  # log(2) + 1 - 2 * 1 / (2 + 2)
     1.1931
     """
-    if not exclusive(logits, table):
-        return dice_bce(
-            logits,
-            target,
-            table=table,
-            class_weights=class_weights,
-            dice_weight=dice_weight,
-            batch=batch,
-            reduce=reduce,
-        )
-    log_probability = logits.log_softmax(1)  # once for both
-    first = int(not background)
-    truth = multi_hot(target, None, logits.shape[1], logits.dtype)[:, first:]
-    weights = weights_of(class_weights, logits)[first:]
-    dice = overlap(
-        log_probability[:, first:].exp(), truth, counted(target), weights, alpha=0.5, batch=batch, reduce=reduce
-    )
-    return surprise(log_probability, target, class_weights, reduce) + dice_weight * dice
+    return cross_entropy(pair) + dice_weight * soft_dice(pair, batch=batch, background=background)
 
 
-@loss
 def dice_bce(
-    logits: Float[Tensor, "b k *s"],
-    target: Integer[Tensor, " b *s"],
-    *,
-    table: UInt8[Tensor, "256 k"] | None = None,
-    class_weights: Sequence[float] = (),
-    dice_weight: float = 1.0,
-    batch: bool = True,
-    background: bool = False,
-    reduce: Reduce = itself,
+    pair: Pair, *, dice_weight: float = 1.0, batch: bool = True, background: bool = False
 ) -> Float[Tensor, ""]:
     """``binary_cross_entropy + dice_weight * soft_dice``, the hybrid with weighted binary cross-entropy.
 
     The class weights act on the positive pixels of the first part and on the average over classes of the second.
     For exclusive classes the first part takes each class against the rest, the second the softmax.
 
-    >>> logits, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[0, 1], [0, 1]]])
-    >>> round(dice_bce(logits, target).item(), 4)  # log(2) + 1 - 2 * 1 / (2 + 2)
-    1.1931
+    >>> pair = Pair(torch.zeros(1, 1, 2, 2), torch.tensor([[[0, 1], [0, 1]]]), class_weights=(3.0,))
+    >>> round(dice_bce(pair).item(), 4)  # (3 + 1) / 2 * log(2) + 1 - 2 * 1 / (2 + 2)
+    1.8863
     """
-    truth = multi_hot(target, table, logits.shape[1], logits.dtype)  # once for both
-    probability = logits.softmax(1) if exclusive(logits, table) else logits.sigmoid()
-    first = int(exclusive(logits, table) and not background)
-    weights = weights_of(class_weights, logits)[first:]
-    valid = counted(target)
-    dice = overlap(probability[:, first:], truth[:, first:], valid, weights, alpha=0.5, batch=batch, reduce=reduce)
-    return surprises(logits, truth, target, class_weights, reduce) + dice_weight * dice
+    return binary_cross_entropy(pair) + dice_weight * soft_dice(pair, batch=batch, background=background)
 
 
-#: Losses, name -> ``f(logits, label map, *, table, class_weights, ...)``.
+def dice_boundary(
+    pair: Pair,
+    *,
+    dice_weight: float = 1.0,
+    boundary_weight: float = 1.0,
+    batch: bool = True,
+    background: bool = False,
+) -> Float[Tensor, ""]:
+    """``dice_ce + boundary_weight * boundary``: errors far from the outline cost more.
+
+    >>> pair = Pair(torch.zeros(1, 1, 2, 2), torch.tensor([[[0, 1], [0, 1]]]))
+    >>> round(dice_boundary(pair, boundary_weight=0.4).item(), 4)  # log(2) + 1 / 2 + 0.4 / 2
+    1.3931
+    """
+    hybrid = dice_ce(pair, dice_weight=dice_weight, batch=batch, background=background)
+    return hybrid + boundary_weight * boundary(pair, background=background)
+
+
+def dice_cldice(
+    pair: Pair, *, share: float = 0.5, steps: int = 10, batch: bool = True, background: bool = False
+) -> Float[Tensor, ""]:
+    """``(1 - share) * soft_dice + share * centreline_dice`` for thin structures (Shit et al. 2021).
+
+    >>> pair = Pair(torch.full((1, 1, 1, 4), -50.0), torch.tensor([[[0, 1, 1, 1]]]))  # nothing found
+    >>> round(dice_cldice(pair).item(), 4)
+    1.0
+    """
+    dice = soft_dice(pair, batch=batch, background=background)
+    return (1 - share) * dice + share * centreline_dice(pair, steps=steps, batch=batch, background=background)
+
+
+#: Losses, name -> ``f(Pair, *, ...)``.
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "ce": cross_entropy,
     "bce": binary_cross_entropy,
+    "focal": focal,
     "dice": soft_dice,
+    "tversky": tversky,
+    "focal_tversky": focal_tversky,
+    "lovasz": lovasz,
     "dice_ce": dice_ce,
     "dice_bce": dice_bce,
-    "focal": focal,
-    "tversky": tversky,
+    "dice_boundary": dice_boundary,
+    "dice_cldice": dice_cldice,
+}
+
+_BATCH = {"batch": "batch_dice"}
+_SUM = {"batch": "batch_dice", "dice_weight": "dice_weight"}
+
+#: What each loss takes from a recipe, name -> {argument: field of `catenary.recipe.Loss`}; class weights go to all.
+TAKES: dict[str, dict[str, str]] = {
+    "ce": {},
+    "bce": {},
+    "focal": {"gamma": "gamma"},
+    "dice": _BATCH,
+    "tversky": {**_BATCH, "alpha": "alpha"},
+    "focal_tversky": {**_BATCH, "alpha": "alpha", "gamma": "tversky_gamma"},
+    "lovasz": _BATCH,
+    "dice_ce": _SUM,
+    "dice_bce": _SUM,
+    "dice_boundary": {**_SUM, "boundary_weight": "boundary_weight"},
+    "dice_cldice": {**_BATCH, "share": "cldice_share", "steps": "skeleton_steps"},
 }
 
 
@@ -106,8 +117,8 @@ def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Ca
     Args:
         config: Its name and numbers.
         labels: Decides what each logit stands for: sigmoids for binary and overlapping classes, else a softmax.
-        reduce: Adds a tensor of sums over all processes, differentiably (`torch.distributed.nn.functional.all_reduce`),
-            so that several processes have the gradients of one with the joint batch; `itself` for one process.
+        reduce: Adds a tensor of sums over all processes, differentiably: `summed_over_processes` for several
+            processes, so that they have the gradients of one with the joint batch; `itself` for one.
 
     Raises:
         ConfigError: On an unknown name, or when the class weights are not one a logit.
@@ -118,27 +129,16 @@ def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Ca
     """
     if config.name not in LOSSES:
         raise ConfigError(f"unknown loss '{config.name}'; {near_match(config.name, LOSSES)}")
-    if config.class_weights and len(config.class_weights) != labels.channels:
-        raise ConfigError(
-            f"loss.class_weights needs one weight for each of the {labels.channels} logits, "
-            f"found {len(config.class_weights)}; leave it empty for equal weights"
-        )
-    function, task = LOSSES[config.name], labels.task
-    options: dict[str, object] = {"class_weights": config.class_weights, "reduce": reduce}
-    if config.name.startswith("dice_"):
-        options["dice_weight"] = config.dice_weight
-    if config.name.startswith(("dice", "tversky")):
-        options["batch"] = config.batch_dice
-    if config.name == "tversky":
-        options["alpha"] = config.alpha
-    if config.name == "focal":
-        options["gamma"] = config.gamma
-    table = None if task == "exclusive" else torch.from_numpy(labels.multi_hot())
+    weights = config.class_weights
+    check_weights(weights, labels.channels)
+    function = LOSSES[config.name]
+    numbers = {argument: getattr(config, field) for argument, field in TAKES[config.name].items()}
+    table = None if labels.task == "exclusive" else torch.from_numpy(labels.multi_hot())
 
     def compute(logits: Tensor, target: Tensor) -> Tensor:
         nonlocal table
         if table is not None and table.device != logits.device:
             table = table.to(logits.device)
-        return function(logits, target, table=table, **options)
+        return function(Pair(logits, target, table=table, class_weights=weights, reduce=reduce), **numbers)
 
     return compute

@@ -106,6 +106,7 @@ class Evaluation(_Frozen):
     tolerance: float = Field(description="distance that counts as no error in nsd, in `unit`")
     unit: str = Field(description="unit of distances")
     cases: list[CaseScores] = Field(description="every image, in the order of the names")
+    trained_on: list[str] = Field([], description="scored images whose pixels the model was trained on")
 
 
 class Difference(_Frozen):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from catenary.models.blocks import pick
+from catenary.models.layers import pick
 
 __all__ = ["INITS", "initialise"]
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from catenary.errors import ConfigError, InputError
-from catenary.geometry import Geometry
-from catenary.models.blocks import BLOCKS, UPS, convolution, pick, pooling
-from catenary.models.borders import centre, corner, mirror, symbolic
+from catenary.errors import ConfigError, InputError, near_match
+from catenary.geometry import geometry_of, per_level
+from catenary.models.blocks import BLOCKS
+from catenary.models.borders import corner, mirror, symbolic
+from catenary.models.decoders import DECODERS
 from catenary.models.initial import initialise
-from catenary.models.skips import SKIPS
+from catenary.models.layers import DOWNS, convolution, pick
 
 __all__ = ["UNet", "level_widths"]
 
@@ -24,8 +26,8 @@ class UNet(nn.Module):
     ::
 
         image ─ encoder ───────────── skip ───────────── decoder ─ head ─ logits
-                 pool └ encoder ───── skip ───── decoder ┘ up
-                         pool └────── bottleneck ┘ up
+                 down └ encoder ───── skip ───── decoder ┘ up
+                         down └────── bottleneck ┘ up
 
     Arguments are the fields of `catenary.recipe.Model`. The network takes images of any size from 1x1 and returns
     logits of that size, in training and evaluation alike: it mirrors the input to what its levels need and crops
@@ -34,6 +36,7 @@ class UNet(nn.Module):
     Attributes:
         geometry: The sizes the network works with: `multiple`, `margin`, `output_size`.
         reach: See `catenary.models.receptive_field`.
+        scales: How many pixels of the image, along an axis, one of each of `side_outputs` stands for.
 
     >>> import torch
     >>> UNet(widths=(4, 8, 16), classes=2)(torch.zeros(1, 3, 17, 5)).shape
@@ -48,57 +51,69 @@ class UNet(nn.Module):
         classes: int = 1,
         widths: Sequence[int] = (64, 128, 256, 512, 1024),
         depth: int = 0,
+        topology: str = "unet",
         block: str = "plain",
         skip: str = "concat",
-        convs: int = 2,
+        convs: int | Sequence[int] = 2,
+        kernel: int = 3,
+        steps: int = 2,
+        grow: str = "first",
         norm: str = "none",
         activation: str = "relu",
+        bias: bool = False,
         dropout: float = 0.0,
+        down: str = "max",
         up: str = "transpose",
         padding: str = "zeros",
         deep_supervision: bool = False,
+        prune: int = 0,
         init: str = "he",
     ) -> None:
         super().__init__()
         self.rank, self.channels, self.classes = rank, channels, classes
         self.widths = level_widths(widths, depth)
-        style = {"norm": norm, "activation": activation, "padding": padding}
-        make = partial(pick(BLOCKS, block, "block"), rank, convs=convs, **style)
-        rise, join = pick(UPS, up, "way up"), pick(SKIPS, skip, "skip")
+        number = per_level(convs, len(self.widths))
+        self.geometry = geometry_of(
+            widths=self.widths, topology=topology, block=block, skip=skip, convs=number, kernel=kernel, steps=steps,
+            norm=norm, up=up, padding=padding, prune=prune,
+        )  # fmt: skip
+        style: dict[str, Any] = {"norm": norm, "activation": activation, "padding": padding, "bias": bias}
+        make = partial(pick(BLOCKS, block, "block"), rank, kernel=kernel, steps=steps, **style)
+        lead = pick(DOWNS, down, "way down")
+        deepest = len(self.widths) - 1
+        columns = {"prune": _pruned(prune, topology, deep_supervision)} if prune else {}
 
-        *upper, deepest = self.widths
-        drops = [0.0] * (len(upper) - 1) + [dropout]  # at the end of the contracting path, as in the paper
-
-        self.encoder, self.pool, kept = nn.ModuleList(), pooling(rank), []
-        for width, drop in zip(upper, drops, strict=False):
-            self.encoder.append(step := make(channels, width, dropout=drop))
-            kept.append(channels := step.outputs)
-        self.bottleneck = step = make(channels, deepest, dropout=dropout)
-        self.ups, self.skips, self.decoder, made = nn.ModuleList(), nn.ModuleList(), nn.ModuleList(), [step.outputs]
-        for level in reversed(range(len(upper))):
-            self.ups.append(rise(rank, made[-1], upper[level], padding=padding))
-            self.skips.append(joined := join(rank, kept[level], upper[level], level=level, **style))
-            self.decoder.append(step := make(joined.outputs, upper[level]))
-            made.append(step.outputs)
-        self.head = convolution(rank, made[-1], classes, 1)
-        self.sides = nn.ModuleList(convolution(rank, n, classes, 1) for n in made[-2::-1] if deep_supervision)
-
-        sizes = {"levels": len(self.widths), "radius": step.radius}
-        self.geometry = Geometry(**sizes, bilinear=rise.bilinear, valid=padding == "valid")
-        self.reach = self.geometry.reach if norm in ("batch", "none") else None
+        self.encoder, self.downs, kept = nn.ModuleList(), nn.ModuleList(), [0] * len(self.widths)
+        for level, width in enumerate(self.widths[: prune + 1 if prune else None]):
+            if level:
+                self.downs.append(led := lead(rank, channels, width, **style))
+                channels = led.outputs
+            drop = dropout if level >= deepest - 1 else 0.0  # at the end of the contracting path, as in the paper
+            inner = {"inner": width // 2} if _grows_last(grow, block) else {}
+            self.encoder.append(step := make(channels, width, convs=number[level], dropout=drop, **inner))
+            kept[level] = channels = step.outputs
+        self.decoder = pick(DECODERS, topology, "topology")(
+            rank, kept, self.widths[:-1], block=block, convs=number, skip=skip, up=up, kernel=kernel, steps=steps,
+            keep=grow == "last", crops=self.geometry.crops, **columns, **style,
+        )  # fmt: skip
+        heads = [*self.decoder.supervised.items()][: None if deep_supervision else 1]
+        self.heads = nn.ModuleDict({name: convolution(rank, n, classes, 1) for name, (_, n) in heads})
+        self.scales = tuple(2**level for _, (level, _) in heads)
+        self.reach = None if self.geometry.whole else self.geometry.reach
         initialise(self, init)
+        if prune:
+            self.register_load_state_dict_pre_hook(_only_needed)  # type: ignore[no-untyped-call]
+
+    def encode(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
+        """What the contracting path keeps at each level, the finest first, the bottleneck's last."""
+        kept = [self.encoder[0](x)]
+        for down, block in zip(self.downs, [*self.encoder][1:], strict=True):
+            kept.append(block(down(kept[-1])))
+        return kept
 
     def features(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
         """What the expanding path gives at each level, the finest first, the bottleneck's last."""
-        kept = []
-        for block in self.encoder:
-            x = block(x)
-            kept.append(x)
-            x = self.pool(x)
-        made = [self.bottleneck(x)]
-        for up, skip, block, crop in zip(self.ups, self.skips, self.decoder, self.geometry.crops[::-1], strict=True):
-            made.append(block(skip(centre(kept.pop(), crop), up(made[-1]))))
-        return made[::-1]
+        return self.decoder(self.encode(x))  # type: ignore[no-any-return]
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"]:
         """Logits of every pixel of images of any size.
@@ -130,23 +145,29 @@ class UNet(nn.Module):
         return self.head(self.features(x)[0])  # type: ignore[no-any-return]
 
     def side_outputs(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
-        """The logits of `forward`, then those of each coarser level, for deep supervision (Lee et al. 2015).
+        """The logits of `forward`, then those of the other heads, for deep supervision (Lee et al. 2015).
 
-        Those of level ``i`` have the size ``ceil(n / 2**i)``, that of a label map taken at every ``2**i``-th pixel.
+        Those of a head of scale ``n`` (see `scales`) have the size of a label map taken at every ``n``-th pixel.
         Without ``deep_supervision`` there are none but the first.
         """
-        made = self.features(self.widened(x))
-        answers = [corner(self.head(made[0]), x.shape[2:])]
-        for level, (side, feature) in enumerate(zip(self.sides, made[1:] if self.sides else [], strict=True), 1):
+        made = self.decoder.supervise(self.encode(self.widened(x)))
+        answers = []
+        for (name, head), feature in zip(self.heads.items(), made, strict=False):
+            level, _ = self.decoder.supervised[name]
             start, sizes = self.geometry.offset(level), [(n + 2**level - 1) // 2**level for n in x.shape[2:]]
-            answers.append(side(corner(feature, sizes, start=start)))
+            answers.append(corner(head(feature), sizes, start=start))
         return answers
+
+    @property
+    def head(self) -> nn.Module:
+        """What turns the finest features into logits."""
+        return next(iter(self.heads.children()))
 
     def widened(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *t"]:
         """`x` mirrored beyond its borders to a size that the levels divide (the paper's figure 2)."""
         self._check(x)
         # a graph with free sizes cannot ask for a least size: its images must be larger than `geometry.multiple`
-        sizes = [self.geometry.output_size(n, least=0 if symbolic() else 2) for n in x.shape[2:]]
+        sizes = [self.geometry.output_size(n, least=0 if symbolic() else None) for n in x.shape[2:]]
         margin = self.geometry.margin
         return mirror(x, margin, [n + 2 * margin for n in sizes])
 
@@ -156,6 +177,30 @@ class UNet(nn.Module):
                 f"the network takes {self.rank}D batches of {self.channels} channels (batch, channel, sizes), "
                 f"found {x.ndim - 2}D and {x.shape[1]} channels; prepare the images as they were for training"
             )
+
+
+def _grows_last(grow: str, block: str) -> bool:
+    if grow not in ("first", "last"):
+        raise ConfigError(f"unknown model.grow '{grow}'; {near_match(grow, ('first', 'last'))}")
+    if grow == "last" and block != "plain":
+        raise ConfigError(f"model.grow 'last' is for plain blocks, found '{block}'; set it to 'first'")
+    return grow == "last"
+
+
+def _pruned(prune: int, topology: str, deep_supervision: bool) -> int:
+    if topology != "nested" or not deep_supervision:
+        raise ConfigError(
+            f"model.prune = {prune} cuts a nested network back to a head that deep supervision has trained; set "
+            "model.topology to 'nested' and model.deep_supervision to true, or model.prune to 0"
+        )
+    return prune
+
+
+def _only_needed(network: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Weights of the whole network load into the pruned one: what it has no use for is left out."""
+    needed = {prefix + name for name in network.state_dict()}
+    for name in [name for name in state if name.startswith(prefix) and name not in needed]:
+        del state[name]
 
 
 def level_widths(widths: Sequence[int], depth: int = 0) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from catenary.data.labels import LabelSet
 from catenary.errors import ModelError
 from catenary.io.files import atomic
+from catenary.predict.quantities import CasePair
 from catenary.recipe import Recipe
 
 __all__ = ["FORMAT", "Card", "load_card", "load_weights", "model_path", "save_model"]
@@ -35,6 +36,7 @@ class Card(BaseModel):
         thresholds: Threshold of each logit's probability, chosen on validation cases; () for 0.5.
         scores: Validation scores.
         share_errors: Root mean square error of each target's share of the pixels, on validation cases.
+        quantities: What `catenary.measures` gives on validation cases, from truth and prediction.
         fingerprint: The training data in numbers.
         provenance: What made the model.
     """
@@ -49,6 +51,7 @@ class Card(BaseModel):
     thresholds: tuple[float, ...] = ()
     scores: dict[str, float] = {}
     share_errors: dict[str, float] = {}
+    quantities: tuple[CasePair, ...] = ()
     fingerprint: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 
@@ -61,7 +64,7 @@ def save_model(path: str | Path, weights: Mapping[str, NDArray[Any]], card: Card
     """
     from safetensors.numpy import save_file
 
-    tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+    tensors = {name: np.asarray(value, order="C") for name, value in weights.items()}  # numbers stay without an axis
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={_KEY: card.model_dump_json()})
 

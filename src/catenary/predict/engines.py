@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from catenary.errors import CatenaryError, ConfigError, MissingExtra, ModelError, near_match
+from catenary.geometry import geometry_of
 from catenary.io.files import write_json
 from catenary.predict.card import Card, load_weights
 
@@ -33,13 +34,12 @@ _RECORD = "engine.json"
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs a network.
+    """Runs a network."""
 
-    Attributes:
-        name: What it is, for people, for example ``"OpenVINO bf16"``.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is, for people, for example ``"OpenVINO bf16"``."""
+        ...
 
     def __call__(self, x: Float32[np.ndarray, "n c h w"]) -> Float32[np.ndarray, "n k h w"]:
         """Probabilities of each logit: softmax over exclusive classes, sigmoid otherwise."""
@@ -52,7 +52,7 @@ class Opened:
 
     Attributes:
         engine: The engine.
-        drift: Share of sample pixels whose class differs from torch's answer; 0 for torch itself.
+        drift: Share of sample pixels whose class differs from torch's answer in full precision.
         notes: What the user should know, for example that another engine was refused.
     """
 
@@ -62,7 +62,7 @@ class Opened:
 
 
 class TorchEngine:
-    """PyTorch in inference mode, channels-last, bf16 where the processor has it or on a GPU."""
+    """PyTorch in inference mode, channels-last; in bf16 where the processor or the GPU has it, unless told `exact`."""
 
     def __init__(self, model: Path, card: Card, *, exact: bool = False) -> None:
         import torch
@@ -73,13 +73,17 @@ class TorchEngine:
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._module = answering_module(model, card).to(self._device).to(memory_format=torch.channels_last)
-        self._low = not exact and (self._device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        self.name = f"torch {self._device} {'bf16' if self._low else 'fp32'}"
+        self.low = not exact and (self._device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    @property
+    def name(self) -> str:
+        """Device and precision."""
+        return f"torch {self._device} {'bf16' if self.low else 'fp32'}"
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         torch = self._torch
         tensor = torch.from_numpy(x).to(self._device).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self._low):
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.low):
             answer: NDArray[np.float32] = self._module(tensor).float().cpu().numpy()
         return answer
 
@@ -188,9 +192,9 @@ def _exported(model: Path, card: Card) -> Any:
 
 
 def least_side(card: Card) -> int:
-    """Shortest side in pixels of a tile: the bottleneck of a converted network needs two pixels."""
-    levels = card.recipe.model.depth or len(card.recipe.model.widths)
-    return int(2**levels)
+    """Shortest side in pixels of a tile: what the bottleneck of a converted network needs."""
+    geometry = geometry_of(**card.recipe.model.model_dump())
+    return max(2, geometry.least) * geometry.multiple
 
 
 def _to_openvino(model: Path, card: Card, folder: Path) -> None:
@@ -236,21 +240,44 @@ def open_engine(name: str, model: Path, card: Card, *, samples: NDArray[np.float
         MissingExtra: Its package is not installed.
         ModelError: Its answers differ from torch's in more than `DRIFT` of the pixels.
     """
-    if name == "torch":
-        return Opened(TorchEngine(model, card))
+    if name == "torch" or (name == "auto" and _has_gpu()):
+        return _open_torch(model, card, samples)
     if name == "auto":
-        if _has_gpu(model, card):
-            return Opened(TorchEngine(model, card))
         try:
             return _open_converted("openvino", model, card, samples)
         except (MissingExtra, ModelError) as error:
-            return Opened(TorchEngine(model, card), notes=(f"torch is used: {error}",))
+            return replace(_open_torch(model, card, samples), notes=(f"torch is used: {error}",))
     if name not in ENGINES:
         raise ConfigError(f"there is no engine '{name}'; {near_match(name, ['auto', 'torch', *ENGINES])}")
     return _open_converted(name, model, card, samples)
 
 
-def _has_gpu(model: Path, card: Card) -> bool:
+def _open_torch(model: Path, card: Card, samples: NDArray[np.float32] | None) -> Opened:
+    """Torch in bf16 where that changes no more than `DRIFT` of the sample pixels, else in full precision.
+
+    Measured once a model and device, and recorded, so that the same model gives the same answer every time.
+    """
+    engine = TorchEngine(model, card)
+    if not engine.low:
+        return Opened(engine)
+    folder = model.parent / "engine" / "torch"
+    made_for = {"model": _digest(model), "engine": engine.name}
+    record = _read_record(folder)
+    if {key: record.get(key) for key in made_for} != made_for:
+        x = samples_like(card) if samples is None else samples
+        found = classes_of(engine(x), card)
+        engine.low = False
+        record = made_for | {"drift": float(np.mean(found != classes_of(engine(x), card)))}
+        write_json(_writable(folder) / _RECORD, record)
+    engine.low = record["drift"] <= DRIFT
+    return Opened(engine, drift=record["drift"] if engine.low else 0.0)
+
+
+def _digest(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
+def _has_gpu() -> bool:
     """Whether torch has a GPU; asked without importing torch where no driver is there."""
     if not (Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia").exists()):
         return False
@@ -262,7 +289,7 @@ def _has_gpu(model: Path, card: Card) -> bool:
 def _open_converted(name: str, model: Path, card: Card, samples: NDArray[np.float32] | None) -> Opened:
     kind = ENGINES[name]
     folder = model.parent / "engine" / name
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    digest = _digest(model)
     record = _read_record(folder)
     if record.get("model") != digest or record.get("files") != _sizes(folder):
         folder = _writable(folder)

@@ -6,15 +6,16 @@ import csv
 import glob
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from catenary.errors import CatenaryError, InputError, OutputError, writing
-from catenary.io import IMAGE_SUFFIXES, read_image
+from catenary.io import IMAGE_SUFFIXES, orientation, read_image
 from catenary.io.files import atomic
 from catenary.predict.measure import COLUMNS
 from catenary.predict.predictor import Predictor
+from catenary.predict.quantities import COLUMNS as QUANTITY_COLUMNS
 from catenary.types import Image, Progress, silent
 
 __all__ = ["PredictionRecord", "find_inputs", "predict_files"]
@@ -33,6 +34,7 @@ class PredictionRecord:
         error: Why it failed, in one sentence; empty when it did not.
         warnings: What makes the answer doubtful.
         measurements: See `catenary.predict.measure`.
+        quantities: See `catenary.predict.quantities`.
         engine: What ran the network.
     """
 
@@ -41,6 +43,7 @@ class PredictionRecord:
     error: str = ""
     warnings: tuple[str, ...] = ()
     measurements: tuple[dict[str, Any], ...] = ()
+    quantities: tuple[dict[str, Any], ...] = ()
     engine: str = ""
 
 
@@ -81,7 +84,8 @@ def predict_files(
     overlay: bool = False,
     progress: Progress = silent,
 ) -> list[PredictionRecord]:
-    """Segment every input and write ``<stem>_mask`` (TIFF for TIFF inputs, else PNG) and ``measurements.csv``.
+    """Segment every input and write ``<stem>_mask`` (TIFF for TIFF inputs, else PNG) and ``measurements.csv``
+    (and ``quantities.csv`` where the recipe names some).
 
     A file that cannot be read becomes a record with an error; the others go on. The next image is read, and the last
     one written, while the network works.
@@ -100,7 +104,10 @@ def predict_files(
             try:
                 if isinstance(image, CatenaryError):
                     raise image
-                found = predictor(image)
+                found = predictor(image, probability=probability)
+                if orientation(path) != 1:
+                    turned = f"{path}: was turned upright as its EXIF orientation says; its mask is upright too"
+                    found = replace(found, warnings=(*found.warnings, turned))
                 mask = out / f"{name}_mask{'.tif' if path.suffix.lower() in ('.tif', '.tiff') else '.png'}"
                 waiting.append(writer.submit(_write, found, mask, out / name, probability, overlay))
                 records.append(
@@ -109,6 +116,7 @@ def predict_files(
                         mask=mask,
                         warnings=found.warnings,
                         measurements=tuple(dict(row) for row in found.measurements),
+                        quantities=tuple(dict(row) for row in found.quantities),
                         engine=predictor.engine.name,
                     )
                 )
@@ -121,7 +129,9 @@ def predict_files(
             progress("segmenting", done, len(files))
         for last in waiting:
             last.result()
-    _write_measurements(out / "measurements.csv", records)
+    _write_rows(out / "measurements.csv", COLUMNS, [(r, r.measurements) for r in records])
+    if any(record.quantities for record in records):
+        _write_rows(out / "quantities.csv", QUANTITY_COLUMNS, [(r, r.quantities) for r in records])
     return records
 
 
@@ -163,13 +173,15 @@ def _write(found: Any, mask: Path, stem: Path, probability: bool, overlay: bool)
         found.save_overlay(stem.with_name(stem.name + "_overlay.png"))
 
 
-def _write_measurements(path: Path, records: Sequence[PredictionRecord]) -> None:
-    known = [record.source.name for record in records]
+def _write_rows(
+    path: Path, columns: Sequence[str], rows: Sequence[tuple[PredictionRecord, Sequence[dict[str, Any]]]]
+) -> None:
+    known = [record.source.name for record, _ in rows]
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("file", *COLUMNS))
+        writer = csv.DictWriter(file, ("file", *columns))
         writer.writeheader()
-        for record in records:
+        for record, found in rows:
             source = record.source.name if known.count(record.source.name) == 1 else str(record.source)
-            for row in record.measurements:
+            for row in found:
                 cells = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
                 writer.writerow({"file": source} | cells)

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from catenary.data.labels import LabelSet
 from catenary.predict.prediction import as_regions
-from catenary.types import Grid
+from catenary.types import IGNORE, Grid
 
 __all__ = ["COLUMNS", "drop_small", "measure"]
 
@@ -26,7 +26,7 @@ def measure(
 ) -> tuple[dict[str, Any], ...]:
     """One row for each target.
 
-    `share` is the part of the image's pixels, `share_error` the root mean square error that this share had on
+    `share` is the part of the pixels that hold data, `share_error` the root mean square error that this share had on
     validation images. Objects are 8-connected components; the equivalent diameter of an area A is ``2 sqrt(A / pi)``.
     `area` is in ``unit^2``, the diameters in `unit`; None without spacing.
 
@@ -39,6 +39,7 @@ def measure(
     import cv2
 
     rows = []
+    pixels = max(1, int(np.count_nonzero(mask != IGNORE)))
     scale = None if grid.pixel_size is None else math.sqrt(grid.pixel_size)
     for name, plane in zip(labels.target_names, as_regions(mask, labels), strict=True):
         _, _, stats, _ = cv2.connectedComponentsWithStats(plane.astype(np.uint8), connectivity=8)
@@ -49,7 +50,7 @@ def measure(
             {
                 "class": name,
                 "area_px": area,
-                "share": area / plane.size,
+                "share": area / pixels,
                 "share_error": (share_errors or {}).get(name),
                 "objects": len(diameters),
                 "mean_diameter_px": mean,
@@ -72,7 +73,7 @@ def drop_small(mask: UInt8[np.ndarray, "h w"], smallest: int) -> UInt8[np.ndarra
     import cv2
 
     kept = mask.copy()
-    for value in np.unique(mask[mask > 0]):
+    for value in np.setdiff1d(mask, (0, IGNORE)):
         _, parts, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
         small = stats[:, cv2.CC_STAT_AREA] < smallest
         small[0] = False

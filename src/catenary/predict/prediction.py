@@ -30,6 +30,7 @@ class Prediction:
         grid: Where the pixels lie: the input's.
         labels: The classes.
         measurements: One row a target, see `catenary.predict.measure`.
+        quantities: One row a quantity, see `catenary.predict.quantities`; none unless the recipe names a set.
         warnings: What makes the answer doubtful.
         image: The image that was segmented.
     """
@@ -42,6 +43,7 @@ class Prediction:
     measurements: tuple[Mapping[str, Any], ...]
     warnings: tuple[str, ...]
     image: Image
+    quantities: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def colours(self) -> list[tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.errors import ConfigError, InputError
-from catenary.geometry import Geometry
+from catenary.geometry import geometry_of
 from catenary.io import read_image
 from catenary.predict.card import Card, load_card, model_path
 from catenary.predict.engines import Engine, Opened, least_side, open_engine
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
-from catenary.predict.prepare import Normaliser, normalise, resize_image, working_shape
+from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
+from catenary.predict.quantities import quantities
 from catenary.predict.tiles import Tiling, blend, pad_to
-from catenary.types import Image
+from catenary.types import IGNORE, Image
 
 __all__ = ["Predictor", "open_predictor"]
 
-#: Probabilities of larger images (pixels times logits) are not kept.
+#: Probabilities of larger images (pixels times logits) are kept only when they are asked for.
 KEPT = 1 << 26
 #: Longest side of a tile on CPU; larger tiles waste less on overlap but leave the caches.
 TILE = 512
@@ -35,17 +37,25 @@ class Predictor:
     Args:
         card: What the model file says of itself.
         opened: The engine that runs it.
-        overlap: Share of a tile that neighbours share.
+        overlap: How far neighbouring tiles overlap, see `catenary.recipe.Predict`.
         tta: Average over flips.
         halo: Throw the outer ring of each tile away instead of blending, so that the tiled answer equals the answer
             for the whole image (for networks whose normalisation does not look at the whole image).
+        tile: Size of a tile ``(h, w)``; the recipe's when None.
 
     Attributes:
         card, engine, drift, notes: What was opened.
     """
 
     def __init__(
-        self, card: Card, opened: Opened, *, overlap: float | None = None, tta: bool = False, halo: bool = False
+        self,
+        card: Card,
+        opened: Opened,
+        *,
+        overlap: float | None = None,
+        tta: bool = False,
+        halo: bool = False,
+        tile: tuple[int, int] | None = None,
     ) -> None:
         self.card = card
         self.engine: Engine = opened.engine
@@ -53,68 +63,106 @@ class Predictor:
         self._normaliser = Normaliser.from_config(card.recipe.prepare)
         self._overlap = card.recipe.predict.overlap if overlap is None else overlap
         self._tta = tta or card.recipe.predict.tta
-        self._geometry = _geometry(card)
+        self._tile = tile or card.recipe.predict.tile
+        self._geometry = geometry_of(**card.recipe.model.model_dump())
         self._halo = 0
         if halo or self._geometry.valid:  # unpadded networks need real context around each tile
-            if card.recipe.model.norm in ("instance", "group"):
-                raise ConfigError(f"{card.recipe.model.norm} normalisation looks at the whole tile; halo is of no use")
+            if self._geometry.whole:
+                raise ConfigError(
+                    f"an answer of this network depends on the whole tile ({card.recipe.model.norm} normalisation, "
+                    f"block {card.recipe.model.block}); a halo is of no use"
+                )
             self._halo = self._geometry.reach
 
-    def __call__(self, source: str | Path | Image | NDArray[Any]) -> Prediction:
+    def __call__(self, source: str | Path | Image | NDArray[Any], *, probability: bool | None = None) -> Prediction:
         """Segment one image.
 
         Args:
             source: A file, an `Image`, or an array ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)``.
+            probability: Keep the probabilities; None keeps them unless the image is very large.
 
         Raises:
             InputError: It cannot be read, has another number of channels than the model, or holds NaN.
         """
         image = _as_image(source, self.card)
         warnings = [*self.notes, *_warnings(image, self.card)]
-        mask, regions, probability = self._segment(image)
+        keep = (
+            image.shape[0] * image.shape[1] * self.card.labels.channels <= KEPT if probability is None else probability
+        )
+        mask, regions, kept = self._segment(image, keep)
+        if image.valid is not None and not image.valid.all():
+            mask[~image.valid] = IGNORE
+            for planes, nothing in ((regions, False), (kept, np.nan)):
+                if planes is not None:
+                    planes[:, ~image.valid] = nothing
+            share = 1 - float(image.valid.mean())
+            warnings.append(
+                f"{image.source}: {100 * share:.1f} % of the pixels hold no data; they are {IGNORE} in the mask and "
+                "count in no measurement"
+            )
         labels = self.card.labels
         return Prediction(
             mask=mask,
-            probability=probability,
+            probability=kept,
             regions=regions,
             grid=image.grid,
             labels=labels,
             measurements=measure(mask, labels, image.grid, self.card.share_errors),
             warnings=tuple(warnings),
             image=image,
+            quantities=quantities(self.card.recipe.predict.measures, mask, image, labels, self.card.quantities)
+            if self.card.recipe.predict.measures
+            else (),
         )
 
     def bands(self, image: Image) -> Iterator[NDArray[np.float32]]:
         """Probabilities at working resolution as bands ``(k, rows, w)`` from top to bottom, constant in memory."""
-        shape = working_shape(image.shape, self.card.recipe.prepare.size)
-        array = resize_image(image.array, shape)
-        coefficients = self._normaliser.coefficients(array)
-        least = least_side(self.card)
-        tiling = Tiling.of(
-            tuple(max(side, least) for side in shape),
-            tile=self._tile(),
-            overlap=self._overlap,
-            halo=self._halo,
-            multiple=self._geometry.multiple,
-        )
+        ready = prepare(image, self._normaliser, self.card.recipe.prepare.size)
+        shape, tiling = ready.array.shape[1:], self.tiling(image.shape)
         batch = max(1, self.card.recipe.predict.batch * 256 * 256 // (tiling.tile[0] * tiling.tile[1]))
         left = shape[0]
         for band in blend(
-            lambda tiles: self._answer(tiles, coefficients), pad_to(array, tiling.shape), tiling, batch=batch
+            lambda tiles: self._answer(tiles, ready.coefficients),
+            pad_to(ready.array, tiling.shape),
+            tiling,
+            batch=batch,
         ):
             rows = min(left, band.shape[1])
             if rows > 0:
                 yield band[:, :rows, : shape[1]]
             left -= rows
 
-    def _tile(self) -> tuple[int, ...]:
-        recipe = self.card.recipe
-        if recipe.predict.tile:
-            return recipe.predict.tile
-        least = 2 * self._halo + self._geometry.multiple
-        return tuple(max(side, TILE, least) for side in recipe.sample.patch)
+    def tiling(self, shape: tuple[int, ...]) -> Tiling:
+        """How an image of `shape`, its own size, is cut."""
+        least, recipe = least_side(self.card), self.card.recipe
+        tile = self._tile or tuple(
+            max(side, TILE, 2 * self._halo + self._geometry.multiple) for side in recipe.sample.patch
+        )
+        return Tiling.of(
+            tuple(max(side, least) for side in working_shape(shape, recipe.prepare.size)),
+            tile=tile,
+            overlap=round(self._overlap * min(self._tile or recipe.sample.patch)),
+            halo=self._halo,
+            multiple=self._geometry.multiple,
+        )
 
-    def _answer(self, tiles: NDArray[Any], coefficients: tuple[Any, ...]) -> NDArray[np.float32]:
+    def seam_difference(self, image: Image, *, side: int = 1024) -> float | None:
+        """Share of pixels whose class the tiling changes: tiles against one tile over the same pixels.
+
+        Measured on the middle `side` x `side` pixels; None where they need no more than one tile.
+        """
+        rows, columns = (slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in image.shape)
+        valid = None if image.valid is None else image.valid[rows, columns]
+        part = replace(image, array=np.ascontiguousarray(image.array[:, rows, columns]), valid=valid)
+        tiling = self.tiling(part.shape)
+        if tiling.tile == tiling.shape:
+            return None
+        whole = copy(self)
+        whole._tile = tiling.shape
+        decided = [np.concatenate([p._decide(band) for band in p.bands(part)], axis=-2) for p in (self, whole)]
+        return float(np.mean(decided[0] != decided[1]))
+
+    def _answer(self, tiles: NDArray[Any], coefficients: Coefficients) -> NDArray[np.float32]:
         x = np.stack([normalise(tile, *coefficients) for tile in tiles])
         if not self._tta:
             return self.engine(x)
@@ -124,9 +172,10 @@ class Predictor:
         total /= 4
         return total
 
-    def _segment(self, image: Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
+    def _segment(
+        self, image: Image, keep: bool
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
         labels = self.card.labels
-        keep = image.shape[0] * image.shape[1] * labels.channels <= KEPT
         resized = working_shape(image.shape, self.card.recipe.prepare.size) != image.shape
         if resized:
             probability = _enlarge(np.concatenate([band.copy() for band in self.bands(image)], axis=1), image.shape)
@@ -170,6 +219,7 @@ def open_predictor(
     tta: bool = False,
     overlap: float | None = None,
     halo: bool = False,
+    tile: tuple[int, int] | None = None,
     samples: NDArray[np.float32] | None = None,
 ) -> Predictor:
     """Open the model of a run or a single model file.
@@ -177,7 +227,7 @@ def open_predictor(
     Args:
         run: Folder of a run, or a ``model.safetensors``.
         engine: ``"auto"``, ``"torch"``, ``"openvino"`` or ``"onnx"``.
-        tta, overlap, halo: See `Predictor`.
+        tta, overlap, halo, tile: See `Predictor`.
         samples: See `catenary.predict.engines.open_engine`.
 
     Raises:
@@ -187,17 +237,8 @@ def open_predictor(
     path = model_path(run)
     card = load_card(path)
     wanted = card.recipe.predict.engine if engine == "auto" else engine
-    return Predictor(card, open_engine(wanted, path, card, samples=samples), tta=tta, overlap=overlap, halo=halo)
-
-
-def _geometry(card: Card) -> Geometry:
-    model = card.recipe.model
-    return Geometry(
-        levels=model.depth or len(model.widths),
-        radius=model.convs,
-        bilinear=model.up == "resize",
-        valid=model.padding == "valid",
-    )
+    opened = open_engine(wanted, path, card, samples=samples)
+    return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile)
 
 
 def _enlarge(probability: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

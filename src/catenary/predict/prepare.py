@@ -13,10 +13,13 @@ from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 
 from catenary.recipe import Prepare
+from catenary.types import Image
 
-__all__ = ["Normaliser", "resize_image", "resize_label", "working_shape"]
+__all__ = ["Normaliser", "Prepared", "prepare", "resize_image", "resize_label", "working_shape"]
 
 Vector = NDArray[np.float32]
+#: ``(scale, offset, low, high)``, each with one number a channel; the last two may be None.
+Coefficients = tuple[Vector, Vector, Vector | None, Vector | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +40,11 @@ class Normaliser:
         """The normaliser that a recipe describes."""
         return Normaliser(mode=config.normalise, mean=config.mean, std=config.std)
 
-    def coefficients(self, array: Shaped[np.ndarray, "c *s"]) -> tuple[Vector, Vector, Vector | None, Vector | None]:
+    def coefficients(self, array: Shaped[np.ndarray, "c *s"], valid: NDArray[np.bool_] | None = None) -> Coefficients:
         """``(scale, offset, low, high)`` for one image, each with one number a channel; `low` and `high` may be None.
 
-        A constant channel becomes 0 where the image's own statistics are used.
+        A constant channel becomes 0 where the image's own statistics are used; pixels that are not `valid` do not
+        enter them.
 
         >>> scale, offset, _, _ = Normaliser(mode="range").coefficients(np.array([[0, 255]], np.uint8))
         >>> float(scale[0] * 255 + offset[0])
@@ -48,6 +52,8 @@ class Normaliser:
         """
         channels = array.shape[0]
         flat = array.reshape(channels, -1)
+        if valid is not None and valid.any():
+            flat = flat[:, valid.ravel()]
         low = high = None
         if self.mode == "dataset":
             middle, spread = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
@@ -65,9 +71,48 @@ class Normaliser:
         bounds = (None, None) if low is None or high is None else (low.astype(np.float32), high.astype(np.float32))
         return (1 / spread).astype(np.float32), (-middle / spread).astype(np.float32), *bounds
 
-    def apply(self, array: Shaped[np.ndarray, "c h w"]) -> Float32[np.ndarray, "c h w"]:
-        """Normalised pixels of one image."""
-        return normalise(array, *self.coefficients(array))
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """An image at working resolution, and what its pixels are normalised with.
+
+    Attributes:
+        array: ``(c, h, w)`` in the file's own type; pixels without data hold the mean of the others.
+        coefficients: See `Normaliser.coefficients`.
+    """
+
+    array: NDArray[Any]
+    coefficients: Coefficients
+
+    def normalised(self) -> Float32[np.ndarray, "c h w"]:
+        """What the network sees."""
+        return normalise(self.array, *self.coefficients)
+
+
+def prepare(image: Image, normaliser: Normaliser, size: int = 0) -> Prepared:
+    """Fill what holds no data, bring the image to working resolution, and find its normalisation.
+
+    Args:
+        image: Pixels of any type.
+        normaliser: See `Normaliser`.
+        size: See `working_shape`.
+
+    >>> image = Image(array=np.array([[[1, 3, 0]]], np.float32), valid=np.array([[True, True, False]]))
+    >>> prepare(image, Normaliser(mode="image")).normalised()
+    array([[[-1.,  1.,  0.]]], dtype=float32)
+    """
+    array, valid = image.array, image.valid
+    if valid is not None and valid.all():
+        valid = None
+    shape = working_shape(image.shape, size)
+    if valid is not None and valid.any():
+        array = array.copy()
+        for plane in array:
+            plane[~valid] = plane[valid].mean()
+        if shape != image.shape:
+            valid = resize_label(valid.astype(np.uint8), shape).astype(bool)
+    array = resize_image(array, shape)
+    return Prepared(array=array, coefficients=normaliser.coefficients(array, valid))
 
 
 def normalise(

@@ -27,24 +27,24 @@ class Tiling:
     Attributes:
         shape: ``(h, w)`` of the padded image; multiples of `multiple`, no smaller than `tile`.
         tile: ``(h, w)`` of a tile.
-        overlap: Share of a tile that neighbours share, when blending with Gaussian weights.
+        overlap: Pixels that neighbours share at least, when blending with Gaussian weights.
         halo: When above 0, each tile's outer ring of this width is thrown away instead of blended (it is kept at the
             image's own border). With the network's receptive field as halo the answer is the whole image's.
         multiple: Tiles start at multiples of this, so that pooling grids fall together.
 
-    >>> Tiling.of((100, 300), tile=(64, 64), overlap=0.25, multiple=16).starts(1)
+    >>> Tiling.of((100, 300), tile=(64, 64), overlap=16, multiple=16).starts(1)
     (0, 48, 96, 144, 192, 240)
     """
 
     shape: tuple[int, int]
     tile: tuple[int, int]
-    overlap: float = 0.25
+    overlap: int = 64
     halo: int = 0
     multiple: int = 1
 
     @staticmethod
     def of(
-        shape: tuple[int, ...], *, tile: tuple[int, ...], overlap: float = 0.25, halo: int = 0, multiple: int = 1
+        shape: tuple[int, ...], *, tile: tuple[int, ...], overlap: int = 64, halo: int = 0, multiple: int = 1
     ) -> Tiling:
         """The tiling of an image of any size: tiles are no larger than the image needs.
 
@@ -70,7 +70,7 @@ class Tiling:
     def starts(self, axis: int) -> tuple[int, ...]:
         """First rows (axis 0) or columns (axis 1) of the tiles; the last tile ends with the image."""
         size, tile = self.shape[axis], self.tile[axis]
-        step = tile - 2 * self.halo if self.halo else int(tile * (1 - self.overlap))
+        step = tile - (2 * self.halo or self.overlap)
         step = max(self.multiple, step // self.multiple * self.multiple)
         return (*range(0, size - tile, step), size - tile)
 

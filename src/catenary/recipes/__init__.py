@@ -6,8 +6,11 @@ A recipe sets what its publication or its kind of image asks for and leaves the 
 from collections.abc import Callable
 
 from catenary.recipe import Recipe
+from catenary.recipes.microstructure import microstructure
+from catenary.recipes.presets import PRESETS
+from catenary.recipes.skin_lesion import skin_lesion
 
-__all__ = ["RECIPES", "default"]
+__all__ = ["PRESETS", "RECIPES", "default", "microstructure", "skin_lesion"]
 
 
 def default() -> Recipe:
@@ -19,4 +22,8 @@ def default() -> Recipe:
     return Recipe(name="default")
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"default": default}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "default": default,
+    "microstructure": microstructure,
+    "skin-lesion": skin_lesion,
+}

@@ -1,6 +1,6 @@
 """Tables, charts and the self-contained HTML report."""
 
-from catenary.report.data import GalleryCase, Measurement, ReportData
+from catenary.report.data import GalleryCase, Measurement, QuantityRow, ReportData
 from catenary.report.html import write_report
 from catenary.report.pictures import discrepancy, overlay, to_rgb8
 from catenary.report.views import pick_cases
@@ -8,6 +8,7 @@ from catenary.report.views import pick_cases
 __all__ = [
     "GalleryCase",
     "Measurement",
+    "QuantityRow",
     "ReportData",
     "discrepancy",
     "overlay",

@@ -15,6 +15,7 @@ from catenary.report.document import (
     Headline,
     MeasurementEntry,
     PlanEntry,
+    QuantityEntry,
     Splits,
 )
 from catenary.report.words import headline
@@ -43,6 +44,16 @@ def document(data: ReportData) -> Document:
             MeasurementEntry(case=row.case, target=row.target, truth=row.truth, prediction=row.prediction)
             for row in data.measurements
         ],
+        quantities=[
+            QuantityEntry(
+                case=row.case,
+                quantity=row.quantity,
+                unit=row.unit,
+                truth=_finite(row.truth),
+                prediction=_finite(row.prediction),
+            )
+            for row in data.quantities
+        ],
         share_errors={name: float(error) for name, error in data.share_errors.items()},
         plan=[PlanEntry(field=name, value=value, reason=reason) for name, value, reason in data.plan],
         findings=[FindingEntry.model_validate(plain(finding.to_dict())) for finding in data.findings],
@@ -70,6 +81,7 @@ def _headline(data: ReportData, measured: Evaluation) -> Headline:
         weak_classes=_weak(measured.classes, measured.baselines),
         absent_classes=[name for name, empty in measured.empty.items() if empty.n_truth_empty == empty.images],
         warnings=warnings,
+        trained_on=measured.trained_on,
     )
 
 

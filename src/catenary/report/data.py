@@ -14,7 +14,7 @@ from catenary.data.fingerprint import Fingerprint
 from catenary.data.labels import LabelSet
 from catenary.metrics.evaluation import Evaluation
 
-__all__ = ["GalleryCase", "Measurement", "ReportData"]
+__all__ = ["GalleryCase", "Measurement", "QuantityRow", "ReportData"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,17 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuantityRow:
+    """One quantity of one case, as the true and the predicted mask have it; None where it is not defined."""
+
+    case: str
+    quantity: str
+    unit: str
+    truth: float | None
+    prediction: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything that a report tells.
 
@@ -67,6 +78,7 @@ class ReportData:
         monitor: What ``val_score`` is.
         gallery: Cases to show; the best is named so, the median and the worst too.
         measurements: Share of each target in each scored case.
+        quantities: Published quantities of each scored case.
         share_errors: Root mean square error of each target's share on the validation cases, 0 to 1.
         provenance: What made the model. Known keys are laid out (command or commands, created, hardware, licence,
             seed, versions, ...), others are listed under their own name.
@@ -89,4 +101,5 @@ class ReportData:
     gallery: Sequence[GalleryCase] = ()
     measurements: Sequence[Measurement] = ()
     share_errors: Mapping[str, float] = field(default_factory=dict)
+    quantities: Sequence[QuantityRow] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)

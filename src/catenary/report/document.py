@@ -19,6 +19,7 @@ __all__ = [
     "Headline",
     "MeasurementEntry",
     "PlanEntry",
+    "QuantityEntry",
     "Splits",
     "json_schema",
 ]
@@ -38,6 +39,16 @@ class MeasurementEntry(_Entry):
     target: str = Field(description="class or region")
     truth: float = Field(description="share of the judged pixels, 0 to 1, in the truth")
     prediction: float = Field(description="the same in the prediction")
+
+
+class QuantityEntry(_Entry):
+    """One published quantity of one case; null where it is not defined."""
+
+    case: str
+    quantity: str = Field(description="which quantity, and of what")
+    unit: str
+    truth: float | None
+    prediction: float | None
 
 
 class FindingEntry(_Entry):
@@ -119,8 +130,10 @@ class Document(_Entry):
     tolerance: float = Field(description="distance that counts as no error in nsd, in `unit`")
     unit: str = Field(description="unit of distances")
     cases: list[CaseScores] = Field(description="every image")
+    trained_on: list[str] = Field(description="scored images whose pixels the model was trained on")
     conventions: dict[str, str] = Field(description="rule or metric -> what was done, for example with empty masks")
     measurements: list[MeasurementEntry]
+    quantities: list[QuantityEntry] = Field(description="published quantities of each case")
     share_errors: dict[str, float] = Field(description="class -> validation error of its share, 0 to 1")
     plan: list[PlanEntry]
     findings: list[FindingEntry]

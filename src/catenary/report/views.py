@@ -283,7 +283,32 @@ def measured(doc: Document) -> dict[str, Any]:
         )
         alt = f"Predicted against true share of {target} in {count(len(pairs), 'image')}, bias {100 * bias:.2f} points"
         charts.append(agreement([*truth * 100], [*found * 100], name=f"agreement{index}", alt=alt, label=target))
-    return {"measured": rows, "agreement_charts": charts}
+    return {"measured": rows, "agreement_charts": charts, "quantities": _quantities(doc)}
+
+
+def _quantities(doc: Document) -> list[dict[str, Any]]:
+    """Each published quantity over the scored cases: means, bias, root mean square difference."""
+    by_name: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for entry in doc.quantities:
+        kept = by_name.setdefault((entry.quantity, entry.unit), [])
+        if entry.truth is not None and entry.prediction is not None:
+            kept.append((entry.truth, entry.prediction))
+    rows = []
+    for (name, unit), pairs in by_name.items():
+        truth, found = np.array(pairs, float).reshape(-1, 2).T
+        some = len(pairs) > 0
+        rows.append(
+            {
+                "name": name.replace("_", " "),
+                "unit": unit,
+                "n": len(pairs),
+                "truth": float(truth.mean()) if some else None,
+                "prediction": float(found.mean()) if some else None,
+                "bias": float((found - truth).mean()) if some else None,
+                "rms": float(np.sqrt(((found - truth) ** 2).mean())) if some else None,
+            }
+        )
+    return rows
 
 
 def curve_charts(history: Sequence[Mapping[str, float | None]], monitor: str) -> list[str]:

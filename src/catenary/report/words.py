@@ -161,6 +161,7 @@ def headline(
     weak_classes: Sequence[str],
     absent_classes: Sequence[str],
     warnings: int,
+    trained_on: Sequence[str] = (),
 ) -> Headline:
     """The result in words, with the cautions that its reader needs.
 
@@ -174,6 +175,7 @@ def headline(
         weak_classes: Classes whose interval does not lie above their best baseline.
         absent_classes: Classes that none of the scored cases holds.
         warnings: How many warnings (and errors) the doctor gave.
+        trained_on: Scored images that the model was trained on.
     """
     known = {name: value for name, value in baselines.items() if value is not None}
     best = max(known, key=lambda name: known[name]) if known else ""
@@ -188,7 +190,10 @@ def headline(
         sentence=sentence,
         verdict=verdict,
         baseline=best,
-        cautions=_cautions(verdict, split, n, groups, mean, weak_classes, absent_classes, warnings),
+        cautions=[
+            *_trained_on(trained_on, n),
+            *_cautions(verdict, split, n, groups, mean, weak_classes, absent_classes, warnings),
+        ],
     )
 
 
@@ -217,6 +222,16 @@ def _against(verdict: str, best: str, rival: float | None) -> str:
         "below": f". The best answer that needs no learning ({name}) reaches {value}: the model does worse.",
         "alone": ". No trivial baseline was measured beside it.",
     }[verdict]
+
+
+def _trained_on(names: Sequence[str], n: int) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [
+        f"The model was trained on {len(names)} of the {n} scored images ({shown}): the scores are better than those "
+        "of new images. Take these images out of the test."
+    ]
 
 
 def _cautions(

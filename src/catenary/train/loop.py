@@ -21,19 +21,20 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from catenary.data.cases import Dataset
 from catenary.errors import TrainingError
-from catenary.losses import build_loss
-from catenary.models import build
+from catenary.losses import build_loss, summed_over_processes
+from catenary.models.pretrained import parameter_groups
 from catenary.predict.memory import keep_buffers
 from catenary.recipe import Recipe, Train
-from catenary.train.checkpoint import load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from catenary.train.log import Log
 from catenary.train.patches import Batch, Patches, Store, prefetch
 from catenary.train.probe import fabric_precision
 from catenary.train.schedule import Plateau, ema_average, rate
+from catenary.train.start import begin, check, hold, thaw
+from catenary.train.state import State, copied, has_checkpoint, restore, save, unwrapped
 from catenary.train.validate import Validation, to_network, validate
 from catenary.types import Progress, silent
 
-__all__ = ["Job", "Trained", "launch", "make_optimizer", "train"]
+__all__ = ["Job", "Judge", "Trained", "launch", "make_optimizer", "train"]
 
 #: Seconds between checkpoints; a kill loses at most this much.
 CHECKPOINT_SECONDS = 30.0
@@ -41,6 +42,14 @@ CHECKPOINT_SECONDS = 30.0
 VALIDATION_SHARE = 0.1
 #: Share of the budget after which an answer that is still constant counts as a collapse.
 COLLAPSE_AFTER = 0.4
+
+#: Called as ``judge(round, score)`` after each validation round with the latest validation score; words end training.
+Judge = Callable[[int, float], str]
+
+
+def carry_on(round_: int, score: float) -> str:
+    """The `Judge` that ends nothing."""
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +87,7 @@ class Trained:
         score: That validation's monitored score.
         steps, minutes: What was used.
         why_ended: In words.
+        start: What the network started from, in words.
     """
 
     weights: dict[str, NDArray[Any]] = field(repr=False)
@@ -85,30 +95,11 @@ class Trained:
     steps: int
     minutes: float
     why_ended: str
+    start: str
 
 
-@dataclass
-class _State:
-    """Everything that changes while training; what a checkpoint holds."""
-
-    module: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-    plateau: Plateau
-    best: dict[str, Tensor]
-    best_score: float = -math.inf
-    best_step: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    validations: int = 0
-    validation_seconds: float = 0.0
-    finished: bool = False
-    constant_rounds: int = 0
-    losses: list[float] = field(default_factory=list)
-
-
-def launch(job: Job, *, progress: Progress = silent) -> Trained:
-    """Train in this process, or in ``train.devices`` processes that share the work.
+def launch(job: Job, *, progress: Progress = silent, judge: Judge = carry_on) -> Trained:
+    """Train in this process, or in ``train.devices`` processes that share the work (then without progress and judge).
 
     Raises:
         TrainingError: The loss is no longer finite, or the outputs collapsed to one class.
@@ -117,7 +108,7 @@ def launch(job: Job, *, progress: Progress = silent) -> Trained:
     devices = job.recipe.train.devices
     precision = fabric_precision(job.recipe.train.precision)
     if devices == 1:
-        return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress)  # type: ignore[arg-type]
+        return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress, judge)  # type: ignore[arg-type]
     strategy = "ddp_spawn" if job.device == "cpu" else "ddp_notebook"
     fabric = Fabric(accelerator=job.device, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
     # Bound, not passed on: Fabric refuses frozen dataclasses among the arguments.
@@ -131,16 +122,33 @@ def launch(job: Job, *, progress: Progress = silent) -> Trained:
     return result
 
 
-def train(fabric: Fabric, job: Job, progress: Progress = silent) -> Trained:
+def train(fabric: Fabric, job: Job, progress: Progress = silent, judge: Judge = carry_on) -> Trained:
     """The loop itself, run by every process."""
     keep_buffers()
-    config, labels = job.recipe.train, job.dataset.labels
     state, forward = _start(fabric, job)
-    resumed = job.resume and _restore(state, job)
+    resumed = job.resume and restore(state, job.folder)
     if state.finished:
         return _trained(state, "the run was finished already")
-    loss = build_loss(job.recipe.loss, labels)
     log = Log(job.folder, keep_until=state.step if resumed else None) if fabric.is_global_zero else None
+    try:
+        return _run(fabric, job, state, forward, log, progress, judge)
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _run(
+    fabric: Fabric,
+    job: Job,
+    state: State,
+    forward: Callable[[Tensor], Any],
+    log: Log | None,
+    progress: Progress,
+    judge: Judge,
+) -> Trained:
+    config = job.recipe.train
+    loss = build_loss(job.recipe.loss, job.dataset.labels)  # of one process: only the first validates
+    joint = build_loss(job.recipe.loss, job.dataset.labels, reduce=summed_over_processes())
     store = Store(job.dataset, job.train, job.recipe, limit=job.memory)
     held = Store(job.dataset, job.val, job.recipe, limit=job.memory // 2)
     patches = Patches(store, job.recipe, rank=fabric.global_rank, world=fabric.world_size)
@@ -164,38 +172,44 @@ def train(fabric: Fabric, job: Job, progress: Progress = silent) -> Trained:
             state.validations = max(state.validations + 1, int(done * config.validations))
             _share_verdict(fabric, state)
             why = why or _ended(done, state, config)
+            if log is not None and log.rows:
+                why = why or judge(state.validations, log.rows[-1]["val_score"])
         if log is not None and (why or due or time.perf_counter() - saved > CHECKPOINT_SECONDS):
             state.seconds = time.perf_counter() - began
             state.finished = bool(why)
-            _save(state, job)
+            save(state, job.folder)
             saved = time.perf_counter()
         if why:
             break
-        value = _step(state, forward, batch, loss, job.recipe, fabric, done, channels_last)
+        value = _step(state, forward, batch, joint, job.recipe, fabric, done, channels_last)
         if log is not None:
             log.scalar("step_loss", value, state.step)
             told = f"training: loss {value:.3f}, best {job.recipe.train.monitor} {_best(state)}"
             progress(told, *((state.step, total) if total else (int(1000 * done), 1000)))
     if log is not None:
-        log.close()
         progress("training", 1, 1)
     return _trained(state, why)
 
 
-def _best(state: _State) -> str:
+def _best(state: State) -> str:
     return "-" if math.isinf(state.best_score) else f"{state.best_score:.3f}"
 
 
-def _trained(state: _State, why: str) -> Trained:
+def _trained(state: State, why: str) -> Trained:
     weights = {name: value.cpu().numpy() for name, value in state.best.items()}
-    return Trained(weights=weights, score=state.best_score, steps=state.step, minutes=state.seconds / 60, why_ended=why)
+    return Trained(
+        weights=weights,
+        score=state.best_score,
+        steps=state.step,
+        minutes=state.seconds / 60,
+        why_ended=why,
+        start=state.start,
+    )
 
 
-def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
-    """The optimiser of `config`; weight decay spares biases and normalisation, which have one dimension."""
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    spared = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+def make_optimizer(module: nn.Module, config: Train, *, encoder_lr: float = 1.0) -> torch.optim.Optimizer:
+    """The optimiser of `config`, see `parameter_groups`; `encoder_lr` is a share of the learning rate."""
+    groups = parameter_groups(module, config.lr, encoder_lr * config.lr, weight_decay=config.weight_decay)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
@@ -203,30 +217,28 @@ def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _start(fabric: Fabric, job: Job) -> tuple[_State, Callable[[Tensor], Any]]:
+def _start(fabric: Fabric, job: Job) -> tuple[State, Callable[[Tensor], Any]]:
     config = job.recipe.train
-    torch.manual_seed(config.seed)
-    module = build(**job.recipe.model.model_dump())
+    check(job.recipe)
+    module, told = begin(job.recipe, job.dataset.labels, resumed=job.resume and has_checkpoint(job.folder))
     if config.channels_last == "on" and job.recipe.model.rank == 2:
         module = module.to(memory_format=torch.channels_last)
     average = copy.deepcopy(module)
-    optimizer = make_optimizer(module, config)
+    optimizer = make_optimizer(module, config, encoder_lr=job.recipe.transfer.encoder_lr)
+    hold(module, job.recipe.transfer)  # after the optimiser was made, which holds what is set free later too
     wrapped, optimizer_ = fabric.setup(module, optimizer)
     average = average.to(fabric.device)
     if job.recipe.model.deep_supervision:
         wrapped.mark_forward_method("side_outputs")
-    state = _State(
+    state = State(
         module=wrapped,
         average=average,
         optimizer=optimizer_,
         plateau=Plateau(config.plateau_factor, config.plateau_patience),
-        best=_weights(average),
+        best=copied(average),
+        start=told,
     )
     return state, wrapped
-
-
-def _weights(average: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in average.state_dict().items()}
 
 
 def _total_steps(config: Train, cases: int, batch: int) -> int:
@@ -237,7 +249,7 @@ def _total_steps(config: Train, cases: int, batch: int) -> int:
     return min(limits, default=0)
 
 
-def _progress(state: _State, config: Train, total: int, spent: float) -> float:
+def _progress(state: State, config: Train, total: int, spent: float) -> float:
     """Share of the budget that is used, 0..1; the first limit that is met ends the run."""
     by_steps = state.step / total if total else 0.0
     by_time = (spent + state.seconds) / (60 * config.minutes) if config.minutes else 0.0
@@ -249,7 +261,7 @@ def _agree(fabric: Fabric, value: float) -> float:
     return value if fabric.world_size == 1 else float(fabric.broadcast(value))
 
 
-def _ended(done: float, state: _State, config: Train) -> str:
+def _ended(done: float, state: State, config: Train) -> str:
     if done >= 1:
         return "the budget was used"
     waited = state.validations - state.best_step
@@ -259,7 +271,7 @@ def _ended(done: float, state: _State, config: Train) -> str:
 
 
 def _step(
-    state: _State,
+    state: State,
     forward: Callable[[Tensor], Any],
     batch: Batch,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -270,13 +282,16 @@ def _step(
 ) -> float:
     config = recipe.train
     for group in state.optimizer.param_groups:
-        group["lr"] = rate(done, config, plateau=state.plateau.value)
+        group["lr"] = group["scale"] * rate(done, config, plateau=state.plateau.value)
+    thaw(unwrapped(state.module), recipe.transfer, done)
     # Dropout draws from the step's own seed, so that a resumed run repeats it.
     torch.manual_seed((config.seed << 20) + state.step * fabric.world_size + fabric.global_rank)
     x = to_network(batch.image, batch.scale, batch.offset, fabric.device, channels_last)
     target = torch.from_numpy(batch.label).to(fabric.device, non_blocking=True)
     if recipe.model.deep_supervision:
-        value = _supervised(state.module.side_outputs(x), target, loss)  # type: ignore[operator]
+        wrapped: Any = state.module
+        network: Any = unwrapped(state.module)
+        value = _supervised(wrapped.side_outputs(x), target, loss, network.scales)
     else:
         value = loss(forward(x).float(), target)
     number = float(value.detach())
@@ -299,18 +314,19 @@ def _step(
     return number
 
 
-def _supervised(outputs: Sequence[Tensor], target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Deep supervision (Lee et al. 2015): each scale's loss, halved a scale, against the thinned label map."""
-    weights = [0.5**i for i in range(len(outputs))]
+def _supervised(
+    outputs: Sequence[Tensor], target: Tensor, loss: Callable[[Tensor, Tensor], Tensor], scales: Sequence[int]
+) -> Tensor:
+    """Deep supervision (Lee et al. 2015): each output's loss against every ``scale``-th label, weighed 1 / scale."""
     parts = []
-    for level, (weight, logits) in enumerate(zip(weights, outputs, strict=True)):
-        every = slice(None, None, 2**level)
-        parts.append(weight * loss(logits.float(), target[(slice(None), *(every for _ in target.shape[1:]))]))
-    return torch.stack(parts).sum() / sum(weights)
+    for scale, logits in zip(scales, outputs, strict=True):
+        every = slice(None, None, scale)
+        parts.append(loss(logits.float(), target[(slice(None), *(every for _ in target.shape[1:]))]) / scale)
+    return torch.stack(parts).sum() / sum(1 / scale for scale in scales)
 
 
 def _validation_round(
-    state: _State,
+    state: State,
     forward: Callable[[Tensor], Any],
     held: Store,
     job: Job,
@@ -325,7 +341,7 @@ def _validation_round(
     too_slow = config.minutes and state.validation_seconds > VALIDATION_SHARE * max(state.seconds, 1)
     if state.step == 0 or (too_slow and not final):
         return
-    module = state.average if config.ema else _unwrapped(state.module)
+    module = state.average if config.ema else unwrapped(state.module)
     start = time.perf_counter()
 
     def run(x: Tensor) -> Tensor:
@@ -349,7 +365,7 @@ def _validation_round(
         state.best_step = state.validations + 1
     if score >= state.best_score:  # of equal scores, the longer training
         state.best_score = score
-        state.best = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        state.best = copied(module)
     if config.schedule == "plateau":
         state.plateau.update(score)
     log.add(
@@ -367,7 +383,7 @@ def _validation_round(
     _watch_collapse(state, found, done, config)
 
 
-def _watch_collapse(state: _State, found: Validation, done: float, config: Train) -> None:
+def _watch_collapse(state: State, found: Validation, done: float, config: Train) -> None:
     state.constant_rounds = state.constant_rounds + 1 if found.constant else 0
     if state.constant_rounds >= 2 and done >= COLLAPSE_AFTER:
         raise TrainingError(
@@ -378,56 +394,9 @@ def _watch_collapse(state: _State, found: Validation, done: float, config: Train
         )
 
 
-def _share_verdict(fabric: Fabric, state: _State) -> None:
+def _share_verdict(fabric: Fabric, state: State) -> None:
     """The first process validates; the others take over what depends on it."""
     if fabric.world_size > 1:
         shared = fabric.broadcast((state.best_score, state.best_step, state.plateau.state()))
         state.best_score, state.best_step = shared[0], shared[1]
         state.plateau.restore(shared[2])
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    inner = module
-    while hasattr(inner, "module") and isinstance(inner.module, nn.Module):
-        inner = inner.module
-    return inner
-
-
-_COUNTERS = (
-    "best_score", "best_step", "step", "seconds", "validations", "validation_seconds", "constant_rounds", "losses",
-    "finished",
-)  # fmt: skip
-
-
-def _save(state: _State, job: Job) -> None:
-    tensors, record = pack_optimizer(state.optimizer)
-    save_checkpoint(
-        job.folder / "checkpoint" / "last.safetensors",
-        {
-            "module": _unwrapped(state.module).state_dict(),
-            "average": state.average.state_dict(),
-            "best": state.best,
-            "optimizer": tensors,
-        },
-        {
-            "optimizer": record,
-            "plateau": state.plateau.state(),
-            "counters": {name: getattr(state, name) for name in _COUNTERS},
-        },
-    )
-
-
-def _restore(state: _State, job: Job) -> bool:
-    path = job.folder / "checkpoint" / "last.safetensors"
-    if not path.exists():
-        return False
-    groups, record = load_checkpoint(path)
-    _unwrapped(state.module).load_state_dict(groups["module"])
-    state.average.load_state_dict(groups["average"])
-    device = next(state.average.parameters()).device
-    state.best = {name: value.to(device) for name, value in groups["best"].items()}
-    unpack_optimizer(state.optimizer, groups.get("optimizer", {}), record["optimizer"])
-    state.plateau.restore(record["plateau"])
-    for name, value in record["counters"].items():
-        setattr(state, name, value)
-    return True

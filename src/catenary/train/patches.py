@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from catenary.augment.batch import make_patch
 from catenary.data.cases import Dataset
-from catenary.predict.prepare import Normaliser, resize_image, resize_label, working_shape
+from catenary.predict.prepare import Normaliser, prepare, resize_label
 from catenary.recipe import Recipe
 from catenary.types import IGNORE
 
@@ -83,11 +83,10 @@ class Store:
 
     def _load(self, index: int) -> Case:
         case = self._dataset[self.names[index]]
-        image, label = self._dataset.read_image(case), self._dataset.read_label(case)
-        shape = working_shape(image.shape, self._size)
-        array = resize_image(image.array, shape)
-        label = resize_label(label, shape)
-        scale, offset, low, high = self._normaliser.coefficients(array)
+        image, label = self._dataset.read_pair(case)
+        prepared = prepare(image, self._normaliser, self._size)
+        array, (scale, offset, low, high) = prepared.array, prepared.coefficients
+        label = resize_label(label, array.shape[1:])
         extent = (float(array.min()), float(array.max()))
         points = {}
         rng = np.random.default_rng(index)

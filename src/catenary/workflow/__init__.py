@@ -8,6 +8,20 @@ from catenary.workflow.demo import demo
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
 from catenary.workflow.run import Run, load
+from catenary.workflow.tune import Tuned, tune
 from catenary.workflow.use import predict
 
-__all__ = ["Inspection", "Run", "compare", "demo", "evaluate", "fit", "inspect", "load", "plan", "predict"]
+__all__ = [
+    "Inspection",
+    "Run",
+    "Tuned",
+    "compare",
+    "demo",
+    "evaluate",
+    "fit",
+    "inspect",
+    "load",
+    "plan",
+    "predict",
+    "tune",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.data.cases import Dataset
+from catenary.data.hashing import content_hash
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError
 from catenary.io.files import write_text
@@ -22,7 +24,8 @@ from catenary.workflow.look import Known, as_dataset
 from catenary.workflow.run import EVALUATION, load, read_evaluation
 
 if TYPE_CHECKING:
-    from catenary.predict import Card, Prediction, Predictor
+    from catenary.predict import Card, Predictor
+    from catenary.predict.quantities import CasePair
     from catenary.report import GalleryCase, Measurement
 
 __all__ = ["calibrate", "compare", "evaluate", "evaluate_run"]
@@ -30,6 +33,8 @@ __all__ = ["calibrate", "compare", "evaluate", "evaluate_run"]
 #: A threshold other than 0.5 must gain this much validation Dice, or it is noise.
 THRESHOLD_GAIN = 0.003
 GALLERY = 6
+#: So many images are also segmented in one piece, to see what tiling changes.
+SEAM_IMAGES = 3
 
 
 def evaluate(
@@ -57,6 +62,8 @@ def evaluate(
 
     predictor = model if isinstance(model, Predictor) else load(model)
     dataset = as_dataset(data)
+    if dataset.labels.count != predictor.card.labels.count:
+        dataset = dataset.with_classes(predictor.card.recipe.data.classes)
     _same_classes(predictor.card.labels, dataset.labels)
     names, train = _part(dataset, predictor.card.provenance.get("splits"), split)
     measured = _measure(predictor, dataset, names, train, split, progress)
@@ -83,27 +90,50 @@ def compare(run_a: str | Path, run_b: str | Path) -> Comparison:
 
 
 def calibrate(folder: Path, card: Card, known: Known, *, progress: Progress = silent) -> Card:
-    """Choose thresholds and learn the error of each class share, on the validation cases only."""
+    """Choose thresholds and learn the errors of what is measured, on the validation cases only."""
     predictor = load(folder, engine="torch")
-    labels = known.dataset.labels
+    chosen, update = _look_at_validation(predictor, known, progress)
+    if chosen != predictor.card.thresholds:  # masks are others now, and so are their errors
+        predictor.card = predictor.card.model_copy(update={"thresholds": chosen})
+        _, update = _look_at_validation(predictor, known, progress)
+    return card.model_copy(update=update | {"thresholds": chosen})
+
+
+def _look_at_validation(
+    predictor: Predictor, known: Known, progress: Progress
+) -> tuple[tuple[float, ...], dict[str, Any]]:
+    """The best thresholds, and the errors of shares and quantities at the present ones."""
+    from catenary.predict.quantities import case_pair
+
+    labels, measures = known.dataset.labels, predictor.card.recipe.predict.measures
     candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
     dice: list[NDArray[np.float64]] = []
     shares: list[NDArray[np.float64]] = []
-    for label, prediction in _predictions(predictor, known.dataset, known.splits.val, "choosing thresholds", progress):
+    pairs: list[CasePair] = []
+    for done, name in enumerate(known.splits.val):
+        case = known.dataset[name]
+        image, label = known.dataset.read_pair(case)
+        prediction = predictor(image)
         shares.append(_share_difference(label, prediction.mask, labels))
+        if measures:
+            pairs.append(case_pair(measures, case.group, image, label, prediction.mask, labels))
         if labels.task != "exclusive" and prediction.probability is not None:
             dice.append(_dice_at(label, prediction.probability, labels, candidates))
+        progress("choosing thresholds", done + 1, len(known.splits.val))
     errors = np.sqrt(np.mean(np.square(shares), axis=0)) if shares else np.zeros(len(labels.target_names))
-    update: dict[str, Any] = {
-        "share_errors": {name: float(e) for name, e in zip(labels.target_names, errors, strict=True)}
+    update = {
+        "share_errors": {name: float(e) for name, e in zip(labels.target_names, errors, strict=True)},
+        "quantities": tuple(pairs),
     }
-    if dice:
-        mean = np.mean(dice, axis=0)
-        middle = int(np.flatnonzero(candidates == 0.5)[0])
-        best = mean.argmax(axis=0)
-        gained = mean[best, np.arange(mean.shape[1])] - mean[middle] >= THRESHOLD_GAIN
-        update["thresholds"] = tuple(float(candidates[b]) if g else 0.5 for b, g in zip(best, gained, strict=True))
-    return card.model_copy(update=update)
+    if not dice:
+        return (), update
+    mean = np.mean(dice, axis=0)
+    middle = int(np.flatnonzero(candidates == 0.5)[0])
+    best = mean.argmax(axis=0)
+    gained = mean[best, np.arange(mean.shape[1])] - mean[middle] >= THRESHOLD_GAIN
+    if not gained.any():
+        return (), update
+    return tuple(float(candidates[b]) if g else 0.5 for b, g in zip(best, gained, strict=True)), update
 
 
 def evaluate_run(
@@ -121,18 +151,29 @@ def evaluate_run(
     return measured.evaluation, write_run_report(folder, known, plan, card, measured)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Measured:
-    """An evaluation with what its report shows beside it."""
+    """An evaluation with what its report shows beside it.
 
-    def __init__(self, evaluation: Evaluation, gallery: Sequence[GalleryCase], shares: Sequence[Measurement]) -> None:
-        self.evaluation = evaluation
-        self.gallery = tuple(gallery)
-        self.shares = tuple(shares)
+    Attributes:
+        evaluation: The scores.
+        gallery: Cases to look at.
+        shares: Share of each target in each case.
+        quantities: Published quantities of each case, where the recipe names a set.
+        how: The engine and its tiles, and what they change, in words.
+    """
+
+    evaluation: Evaluation
+    gallery: tuple[GalleryCase, ...]
+    shares: tuple[Measurement, ...]
+    quantities: dict[str, CasePair]
+    how: dict[str, str]
 
 
 def _measure(
     predictor: Predictor, dataset: Dataset, names: Sequence[str], train: Sequence[str], split: str, progress: Progress
 ) -> Measured:
+    from catenary.predict.quantities import case_pair
     from catenary.report import GalleryCase, pick_cases, to_rgb8
 
     labels = dataset.labels
@@ -141,38 +182,68 @@ def _measure(
     scorer = Scorer(labels, spacing=spacing, unit=dataset.grid.unit)
     rivals = {name: Scorer(labels, spacing=spacing) for name in baselines.names}
     shares: list[Measurement] = []
+    measures = predictor.card.recipe.predict.measures
+    pairs: dict[str, CasePair] = {}
+    trained, seen = set(predictor.card.provenance.get("training_content", ())), []
+    seams: list[float] = []
     for done, name in enumerate(names):
         case = dataset[name]
-        image, label = dataset.read_image(case), dataset.read_label(case)
+        image, label = dataset.read_pair(case)
+        if trained and content_hash(image.array) in trained:
+            seen.append(name)
+        if len(seams) < SEAM_IMAGES and (seam := predictor.seam_difference(image)) is not None:
+            seams.append(seam)
         prediction = predictor(image)
         answer = prediction.mask if prediction.regions is None else prediction.regions
         scorer.add(name, case.group, label, answer)
         for rival, guess in baselines.predict(image.array).items():
             rivals[rival].add(name, case.group, label, guess)
         shares += _share_rows(name, label, prediction.mask, labels)
+        if measures:
+            pairs[name] = case_pair(measures, case.group, image, label, prediction.mask, labels)
         progress("evaluating", done + 1, len(names))
-    evaluation = scorer.result(split, baselines=rivals)
+    evaluation = scorer.result(split, baselines=rivals).model_copy(update={"trained_on": seen})
     gallery = []
     for name in pick_cases(evaluation, GALLERY):
         case = dataset[name]
-        image, label = dataset.read_image(case), dataset.read_label(case)
+        image, label = dataset.read_pair(case)
         gallery.append(
             GalleryCase(name=name, image=to_rgb8(image.array), truth=label, prediction=predictor(image).mask)
         )
-    return Measured(evaluation, gallery, shares)
+    return Measured(
+        evaluation=evaluation,
+        gallery=tuple(gallery),
+        shares=tuple(shares),
+        quantities=pairs,
+        how=_how(predictor, dataset, names, seams),
+    )
+
+
+def _how(predictor: Predictor, dataset: Dataset, names: Sequence[str], seams: Sequence[float]) -> dict[str, str]:
+    """The engine and its tiles, and how far both depart from the exact answer."""
+    engine = predictor.engine.name
+    if "fp32" not in engine or not engine.startswith("torch"):
+        engine += f", another class than torch in full precision in {100 * predictor.drift:.3f} % of the pixels"
+    if not seams:
+        return {"engine": engine, "tiles": "every image in one piece"}
+    tile = "x".join(map(str, predictor.tiling(dataset.read_image(dataset[names[0]]).shape).tile))
+    return {
+        "engine": engine,
+        "tiles": f"{tile} pixels; another class than in one piece in {100 * max(seams):.3f} % of the pixels at most "
+        f"(the middle of {len(seams)} images)",
+    }
 
 
 def _samples(known: Known, card: Card, *, count: int = 4) -> NDArray[np.float32]:
     """Normalised tiles of validation images, to check a converted network with."""
-    from catenary.predict.prepare import Normaliser, resize_image, working_shape
+    from catenary.predict.prepare import Normaliser, prepare
     from catenary.predict.tiles import pad_to
 
     height, width = card.recipe.sample.patch
     tiles = []
     for name in known.splits.val[:count]:
-        array = known.dataset.read_image(known.dataset[name]).array
-        array = resize_image(array, working_shape(array.shape[1:], card.recipe.prepare.size))
-        x = Normaliser.from_config(card.recipe.prepare).apply(array)
+        image = known.dataset.read_image(known.dataset[name])
+        x = prepare(image, Normaliser.from_config(card.recipe.prepare), card.recipe.prepare.size).normalised()
         rows, columns = max(0, x.shape[1] - height) // 2, max(0, x.shape[2] - width) // 2
         x = x[:, rows : rows + height, columns : columns + width]
         tiles.append(pad_to(x, (height, width)))
@@ -181,17 +252,8 @@ def _samples(known: Known, card: Card, *, count: int = 4) -> NDArray[np.float32]
 
 def _training_pairs(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
     for name in names:
-        case = dataset[name]
-        yield dataset.read_image(case).array, dataset.read_label(case)
-
-
-def _predictions(
-    predictor: Predictor, dataset: Dataset, names: Sequence[str], what: str, progress: Progress
-) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:
-    for done, name in enumerate(names):
-        case = dataset[name]
-        yield dataset.read_label(case), predictor(dataset.read_image(case))
-        progress(what, done + 1, len(names))
+        image, label = dataset.read_pair(dataset[name])
+        yield image.array, label
 
 
 def _targets(label: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.bool_]:

@@ -39,6 +39,7 @@ def fit(
     group: str | None = None,
     resume: bool = False,
     devices: int = 1,
+    init: str | Path | None = None,
     progress: Progress = silent,
 ) -> Run:
     """Train a model on a data set and measure it on cases it has not seen.
@@ -53,6 +54,7 @@ def fit(
         group: Regular expression on case names; its first group names the patient, specimen or place.
         resume: Go on with a run that was interrupted; everything else must be as it was.
         devices: Processes (CPU) or cards (GPU) that train together.
+        init: A run or model file whose network and weights this one starts from.
         progress: Called while long work goes on.
 
     Raises:
@@ -63,7 +65,9 @@ def fit(
     """
     started = time.perf_counter()
     folder = Path(out)
-    wish = override(as_recipe(recipe), [*settings, *([f"train.devices={devices}"] if devices > 1 else [])])
+    more = [f"train.devices={devices}"] if devices > 1 else []
+    more += [f"transfer.init={json.dumps(str(init))}"] if init else []
+    wish = override(as_recipe(recipe), [*settings, *more])
     request = {
         "recipe": wish.model_dump(mode="json", exclude_unset=True),
         "minutes": minutes,
@@ -150,7 +154,7 @@ def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Pro
         dtype=known.fingerprint.dtype,
         scores={plan.recipe.train.monitor: trained.score},
         fingerprint=known.fingerprint.model_dump(mode="json"),
-        provenance=provenance(known, plan, trained.minutes, trained.steps, trained.why_ended),
+        provenance=provenance(known, plan, trained.minutes, trained.steps, trained.why_ended, trained.start),
     )
     save_model(folder / MODEL, trained.weights, card)
     card = calibrate(folder, card, known, progress=progress)
@@ -166,7 +170,7 @@ def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Pro
     )
 
 
-def provenance(known: Known, plan: Plan, minutes: float, steps: int, why_ended: str) -> dict[str, Any]:
+def provenance(known: Known, plan: Plan, minutes: float, steps: int, why_ended: str, start: str = "") -> dict[str, Any]:
     """What made a model: data, versions, machine, budget, command."""
     from importlib.metadata import version
 
@@ -182,9 +186,12 @@ def provenance(known: Known, plan: Plan, minutes: float, steps: int, why_ended: 
         "splits": {part: list(names) for part, names in known.splits.parts.items()},
         "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "command": _command(),
+        # so that an evaluation elsewhere knows an image again, whatever its name
+        "training_content": sorted({f.content for f in known.survey.facts if f.name in set(known.splits.train)}),
         "seed": plan.recipe.train.seed,
         "training_minutes": round(minutes, 2),
         "training_steps": steps,
+        "start": start,
         "ended": why_ended,
         "hardware": hardware,
         "versions": {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -16,10 +17,11 @@ from catenary.data.fingerprint import Fingerprint, fingerprint
 from catenary.data.layouts import open_dataset
 from catenary.data.splits import Splits, split_cases
 from catenary.data.survey import Survey, survey
-from catenary.errors import DataError
+from catenary.errors import ConfigError, DataError, near_match
 from catenary.plan import Budget, Plan, candidates
 from catenary.plan import plan as decide
 from catenary.recipe import Recipe, choose, is_set, override, parse
+from catenary.recipes import PRESETS, RECIPES
 from catenary.types import Progress, silent
 
 __all__ = ["Inspection", "Known", "as_dataset", "as_recipe", "decide_plan", "get_to_know", "inspect", "plan"]
@@ -138,9 +140,6 @@ def as_recipe(recipe: Recipe | str | Path) -> Recipe:
     import json
     import tomllib
 
-    from catenary.errors import ConfigError, near_match
-    from catenary.recipes import RECIPES
-
     if isinstance(recipe, Recipe):
         return recipe
     if str(recipe) in RECIPES:
@@ -159,7 +158,7 @@ def get_to_know(
     data: str | Path | Dataset, recipe: Recipe, *, group: str | None = None, progress: Progress = silent
 ) -> Known:
     """Read everything once, let the doctor decide, divide, and measure the training part."""
-    dataset = as_dataset(data, group)
+    dataset = as_dataset(data, group).with_classes(recipe.data.classes)
     found = survey(dataset, progress=progress)
     stop_on_errors(examine(dataset, found))
     splits = split_cases(dataset, found, **recipe.split.model_dump())
@@ -188,9 +187,16 @@ def decide_plan(
     from catenary.models import literals
     from catenary.train.probe import best_device, measure
 
+    if recipe.transfer.init:  # the network that the weights are of
+        recipe = _with_defaults(recipe, _network_of(recipe.transfer.init))
+    if recipe.model.encoder and not is_set(recipe, "model.name"):
+        recipe = choose(recipe, {"model.name": "encoder_unet"})
     if is_set(recipe, "model.name"):  # a named network brings its own numbers
-        own = {f"model.{name}": value for name, value in literals(recipe.model.name).items()}
-        recipe = choose(recipe, {key: value for key, value in own.items() if not is_set(recipe, key)})
+        recipe = _with_defaults(recipe, {f"model.{k}": value for k, value in literals(recipe.model.name).items()})
+    if recipe.transfer.weights:
+        recipe = _with_defaults(recipe, _as_pretrained(recipe, known.fingerprint) | {"transfer.encoder_lr": 0.1})
+    if is_set(recipe, "augment.preset"):
+        recipe = _with_defaults(recipe, _preset(recipe.augment.preset))
     device = best_device()
     if device == "cuda":
         import torch
@@ -213,3 +219,42 @@ def decide_plan(
     )
     progress("timing a few steps", 1, 1)
     return decide(known.fingerprint, budget.model_copy(update={"speeds": speeds}), recipe)
+
+
+def _with_defaults(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with `values` where nobody has set another."""
+    return choose(recipe, {key: value for key, value in values.items() if not is_set(recipe, key)})
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """The fields of a named augmentation; quarter turns stay the planner's, who knows whether patches are square."""
+    if name not in PRESETS:
+        raise ConfigError(f"there is no augmentation '{name}'; {near_match(name, PRESETS)}")
+    fields = {f"augment.{key}": value for key, value in PRESETS[name].model_dump().items() if key != "preset"}
+    if fields["augment.transpose"]:
+        del fields["augment.transpose"]
+    return fields
+
+
+def _network_of(run: str) -> dict[str, Any]:
+    """The settings of a run's network, but for those that its data decided."""
+    from catenary.predict import load_card
+
+    model = load_card(run).recipe.model
+    return {f"model.{k}": value for k, value in model.model_dump().items() if k not in ("channels", "classes")}
+
+
+def _as_pretrained(recipe: Recipe, data: Fingerprint) -> dict[str, Any]:
+    """Normalisation by which a pretrained encoder sees the intensities that it was trained on."""
+    from catenary.models.pretrained import input_statistics
+
+    if not recipe.model.encoder:
+        raise ConfigError(
+            f"transfer.weights = {recipe.transfer.weights} is for networks with an encoder of timm, found model.name = "
+            f"{recipe.model.name}; set model.encoder=resnet34, for example, or use --init RUN"
+        )
+    tag = recipe.transfer.weights.partition(":")[2] if recipe.transfer.weights.startswith("hub:") else ""
+    name = f"{recipe.model.encoder.partition('.')[0]}.{tag}" if tag else recipe.model.encoder
+    top = 255.0 if data.dtype == "uint8" else max(data.high)
+    mean, std = input_statistics(name, data.channels, top=top)
+    return {"prepare.normalise": "dataset", "prepare.mean": mean, "prepare.std": std}

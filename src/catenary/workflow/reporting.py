@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from catenary.data.cases import Dataset
 from catenary.plan import Plan, levels_of
 from catenary.recipe import Recipe
-from catenary.report import ReportData, write_report
+from catenary.report import QuantityRow, ReportData, write_report
 from catenary.workflow.look import Known
 
 if TYPE_CHECKING:
@@ -52,7 +52,13 @@ def _common(dataset: Dataset, card: Card, measured: Measured) -> dict[str, Any]:
         "gallery": measured.gallery,
         "measurements": measured.shares,
         "share_errors": card.share_errors,
-        "provenance": {key: value for key, value in card.provenance.items() if key != "splits"},
+        "quantities": [
+            QuantityRow(case=name, quantity=key, unit=unit, truth=truth, prediction=pair.prediction[key][1])
+            for name, pair in measured.quantities.items()
+            for key, (unit, truth) in pair.truth.items()
+        ],
+        "provenance": {k: v for k, v in card.provenance.items() if k not in ("splits", "training_content")}
+        | measured.how,
     }
 
 

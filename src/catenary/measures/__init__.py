@@ -1,0 +1,10 @@
+"""Quantities that people publish, from masks: of microstructures and of skin lesions, with error bars.
+
+`catenary.measures.registry` lists all of them with units and sources. Masks are read, nothing is predicted here.
+"""
+
+from catenary.measures.quantity import QUANTITIES, Quantity
+from catenary.measures.registry import MEASURES, measure_all
+from catenary.measures.uncertainty import Estimate, with_error, with_errors
+
+__all__ = ["MEASURES", "QUANTITIES", "Estimate", "Quantity", "measure_all", "with_error", "with_errors"]

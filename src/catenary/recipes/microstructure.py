@@ -1,0 +1,31 @@
+"""Microstructure of materials from slices of a volume or micrographs: phases, their fractions and interfaces.
+
+Command: ``catenary fit SLICES --recipe microstructure --out runs/soc --minutes 20``.
+Only nickel, as in the fuel-cell study: ``--set 'data.classes={"nickel": ["class 2"]}'``; its networks:
+``--set model.name=fuelcell_vgg16 --set transfer.weights=vgg16.safetensors --set transfer.freeze=-1``.
+
+Slices are divided along the depth in blocks, with one slice left out at each cut, because neighbours show almost the
+same. Nothing is drawn elastically: grains are rigid. Masks are measured: phase fractions, interfaces, triple points,
+chords, correlation lengths.
+
+Licence of the data: solid-oxide-cell (De Angelis et al. 2017, 2018) states none; superalloy and barrier-coating
+(Stuckner et al. 2022) are MIT.
+"""
+
+from catenary.recipe import Augment, Predict, Recipe, Split
+
+__all__ = ["microstructure"]
+
+
+def microstructure() -> Recipe:
+    """Microstructure from slices or micrographs: blocks by depth, rigid augmentation, phases and interfaces measured.
+
+    >>> microstructure().split.ordered
+    True
+    """
+    return Recipe(
+        name="microstructure",
+        split=Split(ordered=True, gap=1),
+        augment=Augment(preset="materials"),
+        predict=Predict(measures="microstructure"),
+    )
