@@ -5,10 +5,12 @@ run in on the image; its answers are compared too. Each side runs in a process o
 counted, so that peak memory is its own.
 
     python benchmarks/predict_large.py [--size 4096] [--widths 16 32 64 128 256] [--precision auto|bf16|fp32]
+    python benchmarks/predict_large.py --run RUN --data DATA    # a trained network on images of its own kind
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,6 +81,27 @@ def prepare(folder, widths, size):
     save_model(folder / "model.safetensors", weights, Card(recipe=recipe, labels=labels, channels=3))
 
 
+def prepare_trained(folder, run, data, size):
+    """The same from a trained run, with its engine: crops of one tile of a data set's images, and a mosaic of them."""
+    import catenary
+
+    shutil.copy(run / "model.safetensors", folder)
+    shutil.copytree(run / "engine", folder / "engine")
+    dataset = catenary.open_dataset(data)
+    rng = np.random.default_rng(0)
+    tiles = []
+    for index in range(SMALL):
+        image = np.moveaxis(dataset.read_image(dataset.cases[index % len(dataset)]).array, 0, -1)
+        y, x = (int(rng.integers(0, max(1, n - TILE + 1))) for n in image.shape[:2])
+        tiles.append(np.squeeze(image[y : y + TILE, x : x + TILE]))
+    side = -(-size // TILE)
+    rows = [np.concatenate([tiles[(r * side + c) % SMALL] for c in range(side)], axis=1) for r in range(side)]
+    Image.fromarray(np.concatenate(rows)[:size, :size]).save(folder / "large.png", compress_level=1)
+    (folder / "small").mkdir()
+    for index, tile in enumerate(tiles):
+        Image.fromarray(tile).save(folder / "small" / f"{index:03d}.png", compress_level=1)
+
+
 def ours(folder, files, out, precision):
     from catenary.predict import load_card, open_predictor, predict_files
     from catenary.predict.engines import OpenVinoEngine
@@ -110,25 +133,34 @@ def plain(folder, files, out, overlap):
 
     from catenary.predict import load_card
 
-    module = network(load_card(folder).recipe).eval()
+    card = load_card(folder)
+    module = network(card.recipe).eval()
     module.load_state_dict(load_file(folder / "model.safetensors"))
     inside, step = [0.0], TILE - overlap
+    mean, std = (np.array(v, np.float32) for v in (card.recipe.prepare.mean, card.recipe.prepare.std))
+    classes, limit = card.labels.channels, (card.thresholds or (0.5,))[0]
+
+    def pixels(path):
+        x = np.asarray(Image.open(path)).astype(np.float32)
+        return torch.from_numpy((x.reshape(*x.shape[:2], -1) - mean) / std).permute(2, 0, 1)
+
+    def decide(found):
+        return (found.argmax(0) if classes > 1 else found[0] > limit).astype(np.uint8)
 
     def forward(tiles):
         start = time.perf_counter()
-        found = torch.softmax(module(torch.stack(tiles)), 1)
+        logits = module(torch.stack(tiles))
+        found = torch.softmax(logits, 1) if classes > 1 else torch.sigmoid(logits)
         inside[0] += time.perf_counter() - start
         return found.numpy()
 
     def images_of_one_tile(paths):
-        x = [(np.asarray(Image.open(path)).astype(np.float32) - MEAN) / STD for path in paths]
-        for path, found in zip(paths, forward([torch.from_numpy(v).permute(2, 0, 1) for v in x]), strict=True):
-            Image.fromarray(found.argmax(0).astype(np.uint8)).save(out / f"{path.stem}_mask.png")
+        for path, found in zip(paths, forward([pixels(path) for path in paths]), strict=True):
+            Image.fromarray(decide(found)).save(out / f"{path.stem}_mask.png")
 
     def large_image(path):
-        x = (np.asarray(Image.open(path)).astype(np.float32) - MEAN) / STD
-        x = torch.from_numpy(x).permute(2, 0, 1)
-        total, count = np.zeros((3, *x.shape[1:]), np.float32), np.zeros(x.shape[1:], np.float32)
+        x = pixels(path)
+        total, count = np.zeros((classes, *x.shape[1:]), np.float32), np.zeros(x.shape[1:], np.float32)
         spots = [sorted({*range(0, n - TILE, step), n - TILE}) for n in x.shape[1:]]
         places = [(y, z) for y in spots[0] for z in spots[1]]
         for first in range(0, len(places), BATCH):
@@ -136,11 +168,11 @@ def plain(folder, files, out, overlap):
             for (y, z), found in zip(some, forward([x[:, y : y + TILE, z : z + TILE] for y, z in some]), strict=True):
                 total[:, y : y + TILE, z : z + TILE] += found
                 count[y : y + TILE, z : z + TILE] += 1
-        Image.fromarray((total / count).argmax(0).astype(np.uint8)).save(out / f"{path.stem}_mask.png")
+        Image.fromarray(decide(total / count)).save(out / f"{path.stem}_mask.png")
 
     out.mkdir(exist_ok=True)
     with torch.no_grad():
-        forward([torch.zeros(3, TILE, TILE)])
+        forward([torch.zeros(card.channels, TILE, TILE)])
         inside[0], start = 0.0, time.perf_counter()
         if len(files) == 1:
             large_image(files[0])
@@ -174,6 +206,8 @@ def main():
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 128, 256])
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
+    parser.add_argument("--run", type=Path, help="a trained run instead of drawn weights")
+    parser.add_argument("--data", type=Path, help="images for it")
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
@@ -181,11 +215,15 @@ def main():
         return one_side(Path(folder), job, side, given.precision)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        prepare(folder, tuple(given.widths), given.size)
+        if given.run:
+            prepare_trained(folder, given.run, given.data, given.size)
+        else:
+            prepare(folder, tuple(given.widths), given.size)
         from catenary.predict import open_predictor
 
         opened = open_predictor(folder)
-        print(f"U-Net {given.widths}; {opened.engine.name} chosen, differs from torch in {100 * opened.drift:.4f} %")
+        widths, drift = list(opened.card.recipe.model.widths), 100 * opened.drift
+        print(f"U-Net {widths}; {opened.engine.name} chosen, differs from torch in {drift:.4f} % of the pixels")
         for job, pixels in (("large", given.size**2), ("small", SMALL * TILE**2)):
             reference = None
             for side in ("plain", "plain+overlap", "ours") if job == "large" else ("plain", "ours"):

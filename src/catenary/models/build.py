@@ -101,8 +101,8 @@ SOURCES: dict[str, str] = {
     "vgg16_unet": "Simonyan and Zisserman 2014, arXiv:1409.1556",
     "resnet50_unet": "He et al. 2015, arXiv:1512.03385",
     "efficientnet_b4_unet": "Tan and Le 2019, arXiv:1905.11946",
-    "fuelcell_vgg16": "a fuel-cell study's network, see catenary.models.fuelcell",
-    "fuelcell_resnet50": "a fuel-cell study's network, see catenary.models.fuelcell",
+    "fuelcell_vgg16": "Chiu 2023, see catenary.models.fuelcell; 25 866 177 as Keras counts",
+    "fuelcell_resnet50": "Chiu 2023, see catenary.models.fuelcell; 71 938 627 as Keras counts",
 }
 
 

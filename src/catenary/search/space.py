@@ -214,8 +214,9 @@ def pinned(recipe: Recipe, wish: Recipe, space: Space) -> Recipe:
 
     All else keeps its value, so that trials on machines of other speed or memory differ in nothing but the search.
 
-    >>> open_ = pinned(choose(Recipe(), {"sample.patch": (64, 64), "train.lr": 0.1}), Recipe(), {"sample.patch": ...})
-    >>> is_set(open_, "sample.patch"), is_set(open_, "train.lr")
+    >>> decided = choose(Recipe(), {"model.dropout": 0.3, "train.lr": 0.1})
+    >>> open_ = pinned(decided, Recipe(), {"model.dropout": Range(low=0.0, high=0.5)})
+    >>> is_set(open_, "model.dropout"), is_set(open_, "train.lr")
     (False, True)
     """
     opened = set(space)
