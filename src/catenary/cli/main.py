@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "compare": "Set two runs side by side, case by case.",
     "recipes": "Ready recipes for published systems.",
     "models": "Every network: parameters, operations, source.",
+    "export": "Write a model in another format.",
     "settings": "Every field that --set can change.",
     "demo": "The whole path on made-up images, in a few minutes.",
 }

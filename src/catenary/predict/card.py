@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from catenary.data.labels import LabelSet
 from catenary.errors import ModelError
 from catenary.io.files import atomic
+from catenary.predict.hdf5 import is_hdf5, read_hdf5_card, read_hdf5_weights
 from catenary.predict.quantities import CasePair
 from catenary.recipe import Recipe
 
@@ -92,8 +93,11 @@ def load_card(path: str | Path) -> Card:
         ModelError: The file is damaged, of another kind or from a newer version.
     """
     path = model_path(path)
-    with _opened(path) as file:
-        text = (file.metadata() or {}).get(_KEY)
+    if is_hdf5(path):
+        text = read_hdf5_card(path)
+    else:
+        with _opened(path) as file:
+            text = (file.metadata() or {}).get(_KEY)
     if text is None:
         raise ModelError(f"{path} holds weights but no card of catenary; give a model file that catenary wrote")
     try:
@@ -115,7 +119,10 @@ def load_weights(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises:
         ModelError: The file is damaged or of another kind.
     """
-    with _opened(model_path(path)) as file:
+    path = model_path(path)
+    if is_hdf5(path):
+        return read_hdf5_weights(path)
+    with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
 
 

@@ -5,6 +5,7 @@ Nothing here imports torch until something is trained or converted.
 
 from catenary.workflow.assess import compare, evaluate
 from catenary.workflow.demo import demo
+from catenary.workflow.export import export
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
 from catenary.workflow.run import Run, load
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "export",
     "fit",
     "inspect",
     "load",
