@@ -437,6 +437,7 @@ def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, mo
     monkeypatch.setattr(engines.TorchEngine, "__init__", force)
     monkeypatch.setattr(engines.TorchEngine, "__call__", call)
     monkeypatch.setattr(engines, "DRIFT", 1.0)
+    monkeypatch.setattr(engines, "_seconds", lambda engine, x: 2.0 - engine.low)  # half precision is faster
     assert open_predictor(run, engine="torch").engine.name.endswith("bf16")
     monkeypatch.setattr(engines, "DRIFT", 0.001)
     rough["on"] = True
@@ -444,6 +445,26 @@ def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, mo
     model = open_predictor(run, engine="torch")
     assert model.engine.name.endswith("fp32")
     assert model.drift == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wrong", "chosen"), [((1, 2), 0, "bf16"), ((2, 1), 0, "fp32"), ((1, 2), 0.01, "fp32")]
+)
+def test_the_fastest_precision_that_agrees_is_taken(run, monkeypatch, tmp_path, seconds, wrong, chosen):
+    card, model = load_card(run), run / "model.safetensors"
+    exact_engine = engines.TorchEngine(model, card, exact=True)
+
+    def open_(folder, precision):
+        rough = wrong if precision == "bf16" else 0
+        engine = Pixelwise(lambda x: exact_engine(x) if not rough else np.roll(exact_engine(x), 1, axis=1))
+        engine.seconds = dict(zip(("bf16", "fp32"), seconds, strict=True))[precision]
+        return engine
+
+    monkeypatch.setattr(engines, "_seconds", lambda engine, x: engine.seconds)
+    kind = replace(engines.ENGINES["openvino"], open=open_)
+    record = engines._choose_precision(kind, tmp_path, model, card, None, ("bf16", "fp32"))
+    assert record["precision"] == chosen
+    assert record["drift"] == 0
 
 
 def test_unknown_engines_get_the_near_match(run):
