@@ -4,6 +4,9 @@ Command: ``catenary fit SLICES --recipe microstructure --out runs/soc --minutes 
 Only nickel, as in the fuel-cell study: ``--set 'data.classes={"nickel": ["class 2"]}'``; its networks:
 ``--set model.name=fuelcell_vgg16 --set transfer.weights=vgg16.safetensors --set transfer.freeze=-1``.
 
+Reached on solid-oxide-cell, three phases, 6 minutes on 2 CPU cores (docs/results.md): mean IoU 0.977 and boundary IoU
+0.963 on 4 test slices of one block; the best two thresholds reach 0.931 and 0.897.
+
 Slices are divided along the depth in blocks, with one slice left out at each cut, because neighbours show almost the
 same. Nothing is drawn elastically: grains are rigid. Masks are measured: phase fractions, interfaces, triple points,
 chords, correlation lengths.
