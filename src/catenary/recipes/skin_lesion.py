@@ -7,8 +7,8 @@ Network: recurrent residual blocks with t = 2 (Alom et al. 2018) and attention g
 budget allows; ``--set model.name=attention_r2unet`` takes the published widths of 64 to 1024. Loss: Dice plus binary
 cross-entropy in which lesion pixels weigh more. Augmentation: light, colour, drawn hairs, every rotation.
 
-Reached on 40 training images in 4 minutes on 2 CPU cores (docs/results.md): test Dice 0.554 over 12 images, less than the
-plain U-Net of the default recipe in such a time; it wants a long budget or a graphics card.
+Reached on 40 training images in 4 minutes on 2 CPU cores (docs/results.md): test Dice 0.554 over 12 images, less than
+the plain U-Net of the default recipe in such a time; it wants a long budget or a graphics card.
 
 Licence of the data: ISIC 2017 is CC0 (Codella et al. 2018).
 """
