@@ -40,7 +40,9 @@ FINDINGS = (
     SimpleNamespace(level="note", code="n", message="sizes differ", remedy="none needed", cases=()),
     SimpleNamespace(level="error", code="e", message="3 images have no mask", remedy="add them", cases=("a",)),
 )
-RUN = SimpleNamespace(path=Path("runs/skin"), evaluation=EVALUATION, report=Path("runs/skin/report.html"))
+RUN = SimpleNamespace(
+    path=Path("runs/skin"), evaluation=EVALUATION, report=Path("runs/skin/report.html"), start="41 of 42 arrays of old"
+)
 DATASET = SimpleNamespace(
     name="lesions",
     layout="isic",

@@ -11,7 +11,7 @@ from catenary.errors import ConfigError, ModelError
 from catenary.predict import load_card, load_weights
 from catenary.recipe import Recipe, choose
 from catenary.train.loop import make_optimizer
-from catenary.train.start import begin, hold, thaw
+from catenary.train.start import _differ_in, begin, check, hold, thaw
 from catenary.workflow.demo import write_phantom
 
 QUICK = [
@@ -51,6 +51,7 @@ def test_a_run_starts_another_with_its_network_and_its_logits_by_name(run, data,
     assert abs(after["heads.0.weight"][1] - before["heads.0.weight"][1]).max() > 1e-3
     told = card.provenance["start"]
     assert told.endswith(f"arrays of first, the logits of {names[0]}, {names[2]}")
+    assert second.start == told
 
 
 def test_other_channels_adapt_the_first_layer(run):
@@ -63,6 +64,24 @@ def test_other_channels_adapt_the_first_layer(run):
     network.eval(), grey.eval()
     with torch.no_grad():
         np.testing.assert_allclose(network(x.expand(-1, 3, -1, -1)), grey(x.expand(-1, channels, -1, -1)), atol=1e-4)
+
+
+def test_only_the_channels_of_the_images_are_adapted(run, tmp_path):
+    """An inner layer of another width is another network, however few channels it has."""
+    card = load_card(run.path)
+    recipe = choose(card.recipe, {"model.channels": 3, "model.widths": (6, 8), "transfer.init": str(run.path)})
+    with pytest.raises(ModelError, match="another network"):
+        begin(recipe, card.labels)
+    inner, outer = torch.zeros(8, 4, 3, 3), torch.zeros(8, 6, 3, 3)
+    assert not _differ_in(inner, outer, card.channels, 3)
+    assert _differ_in(inner, outer, 4, 6)
+
+
+def test_setting_stages_free_in_several_processes_is_refused():
+    recipe = choose(Recipe(), TINY | {"transfer.freeze": -1, "transfer.unfreeze": 0.5, "train.devices": 2})
+    with pytest.raises(ConfigError, match=r"transfer.unfreeze = 0\.5 needs one process, found train.devices = 2"):
+        check(recipe)
+    check(choose(recipe, {"train.devices": 1}))
 
 
 def test_the_weights_of_another_network_are_refused(run, data, tmp_path):

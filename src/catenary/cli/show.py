@@ -163,6 +163,8 @@ def evaluation(measured: Evaluation) -> None:
 def run(done: Run, **more: Path) -> None:
     """Scores of a finished run, and where everything is."""
     evaluation(done.evaluation)
+    if done.start != "fresh weights":
+        print(f"Started from {done.start}.")
     files({"run": done.path, "report": done.report, **{what.replace("_", " "): path for what, path in more.items()}})
     print(f"Segment new images with: catenary predict {done.path} IMAGE... --out DIR")
 

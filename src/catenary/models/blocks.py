@@ -74,7 +74,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of the same size, or less its radius on each side when unpadded."""
-        return self.layers(x)  # type: ignore[no-any-return]
+        return self.layers(x)
 
 
 class Residual(nn.Module):
@@ -111,7 +111,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of the same size, or less its radius on each side when unpadded."""
-        return self.end(self.layers(x).add_(self.short(centre(x, self.crop))))  # type: ignore[no-any-return]
+        return self.end(self.layers(x).add_(self.short(centre(x, self.crop))))
 
 
 class SqueezeExcite(Residual):
@@ -132,7 +132,7 @@ class SqueezeExcite(Residual):
         """Features of the same size, or less its radius on each side when unpadded."""
         features = self.layers(x)
         weights = self.weigh(features.mean(tuple(range(2, x.ndim)), keepdim=True))
-        return self.end((features * weights).add_(self.short(centre(x, self.crop))))  # type: ignore[no-any-return]
+        return self.end((features * weights).add_(self.short(centre(x, self.crop))))
 
 
 class RecurrentConv(nn.Module):
@@ -187,7 +187,7 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"]:
         """Features of the same size."""
-        return self.layers(x)  # type: ignore[no-any-return]
+        return self.layers(x)
 
 
 class RecurrentResidual(Recurrent):
@@ -203,7 +203,7 @@ class RecurrentResidual(Recurrent):
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"]:
         """Features of the same size."""
         x = self.enter(x)
-        return x + self.layers(x)  # type: ignore[no-any-return]
+        return x + self.layers(x)
 
 
 class MultiRes(nn.Module):
@@ -250,7 +250,7 @@ class MultiRes(nn.Module):
         made, short = [x], self.short(x)
         for conv in self.layers:
             made.append(conv(made[-1]))
-        return self.end(self.norm(torch.cat(made[1:], dim=1)).add_(short))  # type: ignore[no-any-return]
+        return self.end(self.norm(torch.cat(made[1:], dim=1)).add_(short))
 
 
 class Asymmetric(nn.Module):
@@ -280,7 +280,7 @@ class Asymmetric(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of the same size, or less its radius on each side when unpadded."""
-        return self.layers(x)  # type: ignore[no-any-return]
+        return self.layers(x)
 
 
 class InvertedResidual(nn.Module):
@@ -323,7 +323,7 @@ class InvertedResidual(nn.Module):
         """Features of the same size."""
         for unit, adds in zip(self.units, self.adds, strict=True):
             x = unit(x).add_(x) if adds else unit(x)
-        return self.end(x)  # type: ignore[no-any-return]
+        return self.end(x)
 
 
 def _dropout(share: float) -> list[nn.Module]:

@@ -96,7 +96,7 @@ class UNetDecoder(nn.Module):
 
     def supervise(self, features: list[Tensor]) -> list[Tensor]:
         """What deep supervision looks at, that of the answer first: here every level (Lee et al. 2015)."""
-        return self(features)  # type: ignore[no-any-return]
+        return self(features)
 
 
 class NestedDecoder(nn.Module):
@@ -243,7 +243,7 @@ class FullScaleDecoder(nn.Module):
 
     def supervise(self, features: list[Tensor]) -> list[Tensor]:
         """What deep supervision looks at, that of the answer first: every level."""
-        return self(features)  # type: ignore[no-any-return]
+        return self(features)
 
     def _resized(self, x: Tensor, up: int) -> Tensor:
         if up < 0:

@@ -295,7 +295,7 @@ class EncoderUNet(nn.Module):
             fits = [self.geometry.output_size(n, least=1) for n in x.shape[2:]]
             if fits != [*x.shape[2:]]:
                 raise InputError(f"forward_valid cannot take a size of {[*x.shape[2:]]}; the next that fits is {fits}")
-        return self.head(self.features(x)[0])  # type: ignore[no-any-return]
+        return self.head(self.features(x)[0])
 
     def side_outputs(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The logits of `forward`, then those of the side outputs, for deep supervision (Lee et al. 2015).

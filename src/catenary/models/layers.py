@@ -181,7 +181,7 @@ class Pool(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of half the size."""
-        return self.layer(x)  # type: ignore[no-any-return]
+        return self.layer(x)
 
 
 class Average(Pool):
@@ -203,7 +203,7 @@ class StridedConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of half the size."""
-        return self.layer(x)  # type: ignore[no-any-return]
+        return self.layer(x)
 
 
 #: Ways down, name -> (rank, inputs, outputs, **style) -> module that halves the size.
@@ -226,7 +226,7 @@ class Transpose(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of twice the size."""
-        return self.layer(x)  # type: ignore[no-any-return]
+        return self.layer(x)
 
 
 class Resize(nn.Module):
@@ -261,7 +261,7 @@ class ResizeConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of twice the size, less one pixel on each side when unpadded."""
-        return self.layer(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))  # type: ignore[no-any-return]
+        return self.layer(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class Nearest(nn.Module):

@@ -113,7 +113,7 @@ class UNet(nn.Module):
 
     def features(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
         """What the expanding path gives at each level, the finest first, the bottleneck's last."""
-        return self.decoder(self.encode(x))  # type: ignore[no-any-return]
+        return self.decoder(self.encode(x))
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"]:
         """Logits of every pixel of images of any size.
@@ -142,7 +142,7 @@ class UNet(nn.Module):
             fits = [self.geometry.output_size(max(1, n - margin), least=1) + margin for n in x.shape[2:]]
             if fits != [*x.shape[2:]]:
                 raise InputError(f"forward_valid cannot take a size of {[*x.shape[2:]]}; the next that fits is {fits}")
-        return self.head(self.features(x)[0])  # type: ignore[no-any-return]
+        return self.head(self.features(x)[0])
 
     def side_outputs(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
         """The logits of `forward`, then those of the other heads, for deep supervision (Lee et al. 2015).

@@ -95,7 +95,7 @@ def take_over(network: nn.Module, run: str | Path, labels: LabelSet) -> str:
         elif found is not None and found.shape == value.shape:
             value.copy_(found)
             counts["copied"] += 1
-        elif found is not None and _other_channels(found, value):
+        elif found is not None and _differ_in(found, value, card.channels, int(network.channels)):  # type: ignore[arg-type]
             value.copy_(adapted(found, value.shape[1]))
             counts["adapted"] += 1
         else:
@@ -127,9 +127,10 @@ def _copy_logits(value: Tensor, found: Tensor, before: Mapping[str, int], now: t
     return len(kept)
 
 
-def _other_channels(found: Tensor, value: Tensor) -> bool:
-    """Whether two arrays are convolutions that differ in their input channels alone, as a first layer's may."""
-    return found.ndim == value.ndim >= 4 and found[:, 0].shape == value[:, 0].shape and found.shape[1] < 16
+def _differ_in(found: Tensor, value: Tensor, old: int, new: int) -> bool:
+    """Whether two convolutions are the same but for the channels of the images, `old` and `new`."""
+    same = found.ndim == value.ndim >= 4 and found[:, 0].shape == value[:, 0].shape
+    return same and (found.shape[1], value.shape[1]) == (old, new)
 
 
 def check(recipe: Recipe) -> None:

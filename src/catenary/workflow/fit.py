@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catenary.data.cases import Dataset
 from catenary.data.fingerprint import Fingerprint
@@ -22,7 +22,12 @@ from catenary.types import Progress, silent
 from catenary.workflow.look import Known, as_recipe, decide_plan, get_to_know
 from catenary.workflow.run import MODEL, PLAN, SPLITS, Run
 
-__all__ = ["fit"]
+if TYPE_CHECKING:
+    from catenary.predict import Card
+    from catenary.train import Trained
+    from catenary.train.loop import Judge
+
+__all__ = ["fit", "train_model"]
 
 REQUEST, FINGERPRINT = "request.json", "fingerprint.json"
 
@@ -131,10 +136,30 @@ def _recorded(folder: Path, known: Known) -> tuple[Plan, Known]:
     return plan, known
 
 
-def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Progress) -> Run:
-    from catenary.predict import Card, save_model
+def train_model(
+    folder: Path,
+    known: Known,
+    plan: Plan,
+    *,
+    spent: float = 0.0,
+    judge: Judge | None = None,
+    progress: Progress = silent,
+) -> tuple[Trained, Card]:
+    """Train by a plan; gives what came out, and the card it is saved with.
+
+    Args:
+        folder: Checkpoints and logs go there; a checkpoint that lies there is gone on with.
+        known: The data, divided.
+        plan: What to do.
+        spent: Seconds of a budget in minutes that were used already.
+        judge: See `catenary.train.loop.Judge`.
+        progress: Told of the steps.
+
+    Raises:
+        TrainingError: Training collapsed.
+    """
+    from catenary.predict import Card
     from catenary.train import Job, best_device, launch
-    from catenary.workflow.assess import calibrate, evaluate_run
 
     job = Job(
         dataset=known.dataset,
@@ -144,9 +169,9 @@ def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Pro
         folder=folder,
         resume=True,
         device=best_device(),
-        spent=time.perf_counter() - started,
+        spent=spent,
     )
-    trained = launch(job, progress=progress)
+    trained = launch(job, progress=progress) if judge is None else launch(job, progress=progress, judge=judge)
     card = Card(
         recipe=plan.recipe,
         labels=known.dataset.labels,
@@ -156,6 +181,14 @@ def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Pro
         fingerprint=known.fingerprint.model_dump(mode="json"),
         provenance=provenance(known, plan, trained.minutes, trained.steps, trained.why_ended, trained.start),
     )
+    return trained, card
+
+
+def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Progress) -> Run:
+    from catenary.predict import save_model
+    from catenary.workflow.assess import calibrate, evaluate_run
+
+    trained, card = train_model(folder, known, plan, spent=time.perf_counter() - started, progress=progress)
     save_model(folder / MODEL, trained.weights, card)
     card = calibrate(folder, card, known, progress=progress)
     save_model(folder / MODEL, trained.weights, card)
@@ -166,6 +199,7 @@ def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Pro
         splits=known.splits,
         evaluation=evaluation,
         report=report,
+        start=trained.start,
         minutes=(time.perf_counter() - started) / 60,
     )
 

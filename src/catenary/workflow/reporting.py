@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from catenary.data.cases import Dataset
 from catenary.plan import Plan, levels_of
-from catenary.recipe import Recipe
+from catenary.recipe import Model, Recipe
 from catenary.report import QuantityRow, ReportData, write_report
 from catenary.workflow.look import Known
 
@@ -67,10 +67,14 @@ def describe(recipe: Recipe) -> str:
 
     >>> describe(Recipe())
     'U-Net, 5 levels, widths 32 to 512'
+    >>> describe(Recipe(model=Model(block="recurrent_residual", skip="attention")))
+    'U-Net, recurrent residual blocks, attention skips, 5 levels, widths 32 to 512'
     """
-    names = {"unet": "U-Net"}
-    widths = recipe.model.widths
-    return (
-        f"{names.get(recipe.model.name, recipe.model.name)}, {levels_of(recipe)} levels, "
-        f"widths {widths[0]} to {widths[-1]}"
-    )
+    model, plain = recipe.model, Model()
+    name = {"unet": "U-Net"}.get(model.name, model.name)
+    if model.encoder:
+        return f"{name} on {model.encoder}, decoder widths {model.widths[0]} to {model.widths[-1]}"
+    words = {"topology": "topology", "block": "blocks", "skip": "skips"}
+    chosen = {part: getattr(model, part) for part in words if getattr(model, part) != getattr(plain, part)}
+    other = [f"{value} {words[part]}".replace("_", " ") for part, value in chosen.items()]
+    return ", ".join([name, *other, f"{levels_of(recipe)} levels, widths {model.widths[0]} to {model.widths[-1]}"])

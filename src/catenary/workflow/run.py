@@ -30,6 +30,7 @@ class Run:
         evaluation: Scores on the test cases; on the validation cases when there is no test part.
         report: The HTML report.
         minutes: Wall-clock minutes of the whole call.
+        start: What the network started from, in words.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Run:
     evaluation: Evaluation
     report: Path
     minutes: float
+    start: str = "fresh weights"
 
 
 def load(run: str | Path, *, engine: str = "auto") -> Predictor:

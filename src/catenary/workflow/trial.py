@@ -16,7 +16,7 @@ from catenary.recipe import Recipe, choose, parse
 from catenary.search import Trial, best_of
 from catenary.search.study import Attempt, Failed, Pruned, Study
 from catenary.types import Progress
-from catenary.workflow.fit import provenance
+from catenary.workflow.fit import train_model
 from catenary.workflow.look import Known, decide_plan
 from catenary.workflow.run import EVALUATION, MODEL, PLAN, load
 
@@ -48,8 +48,7 @@ def run_trial(attempt: Attempt, *, study: Study, folder: Path, known: Known, pro
 
 
 def _train_and_score(attempt: Attempt, where: Path, study: Study, known: Known, progress: Progress) -> float:
-    from catenary.predict import Card, save_model
-    from catenary.train import Job, best_device, launch
+    from catenary.predict import save_model
 
     plan = planned(study, known, attempt.settings)
     _prepare(where, plan)
@@ -64,28 +63,10 @@ def _train_and_score(attempt: Attempt, where: Path, study: Study, known: Known, 
             )
         return pruned[-1] if pruned else ""
 
-    job = Job(
-        dataset=known.dataset,
-        train=known.splits.train,
-        val=known.splits.val,
-        recipe=plan.recipe,
-        folder=where,
-        resume=True,
-        device=best_device(),
-    )
-    trained = launch(job, progress=progress, judge=judge)
+    trained, card = train_model(where, known, plan, judge=judge, progress=progress)
     attempt.note(steps=trained.steps)
     if pruned:
         raise Pruned(pruned[-1])
-    card = Card(
-        recipe=plan.recipe,
-        labels=known.dataset.labels,
-        channels=plan.recipe.model.channels,
-        dtype=known.fingerprint.dtype,
-        scores={plan.recipe.train.monitor: trained.score},
-        fingerprint=known.fingerprint.model_dump(mode="json"),
-        provenance=provenance(known, plan, trained.minutes, trained.steps, trained.why_ended, trained.start),
-    )
     save_model(where / MODEL, trained.weights, card)
     evaluation = _measure(where, known)
     write_text(where / EVALUATION, evaluation.model_dump_json(indent=1))
@@ -124,9 +105,10 @@ def _measure(where: Path, known: Known) -> Evaluation:
     scorer = Scorer(dataset.labels, spacing=dataset.grid.spacing, unit=dataset.grid.unit, metrics=("dice", "iou"))
     for name in known.splits.val:
         case = dataset[name]
-        prediction = predictor(dataset.read_image(case))
+        image, label = dataset.read_pair(case)
+        prediction = predictor(image)
         answer = prediction.mask if prediction.regions is None else prediction.regions
-        scorer.add(name, case.group, dataset.read_label(case), answer)
+        scorer.add(name, case.group, label, answer)
     return scorer.result("val")
 
 
