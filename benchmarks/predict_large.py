@@ -4,7 +4,7 @@ Two jobs: one large image, and many of one tile each. The same U-Net on both sid
 run in on the image; its answers are compared too. Each side runs in a process of its own, start-up and conversion not
 counted, so that peak memory is its own.
 
-    python benchmarks/predict_large.py [--size 4096] [--widths 16 32 64 128 256] [--precision auto|bf16|fp32]
+    python benchmarks/predict_large.py [--size 4096] [--widths 16 32 64 128 256] [--precision auto|int8|bf16|fp32]
     python benchmarks/predict_large.py --run RUN --data DATA    # a trained network on images of its own kind
 """
 
@@ -104,7 +104,7 @@ def prepare_trained(folder, run, data, size):
 
 def ours(folder, files, out, precision):
     from catenary.predict import load_card, open_predictor, predict_files
-    from catenary.predict.engines import OpenVinoEngine
+    from catenary.predict.backends import OpenVinoEngine
 
     model = open_predictor(folder)
     if precision != "auto":
@@ -205,7 +205,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 128, 256])
-    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
+    parser.add_argument("--precision", choices=["auto", "int8", "bf16", "fp32"], default="auto")
     parser.add_argument("--run", type=Path, help="a trained run instead of drawn weights")
     parser.add_argument("--data", type=Path, help="images for it")
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)

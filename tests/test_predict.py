@@ -23,9 +23,11 @@ from catenary.predict import (
     predict_files,
     save_model,
 )
-from catenary.predict.engines import Opened
+from catenary.predict.backends import OpenVinoEngine, TorchEngine
+from catenary.predict.engines import Opened, Samples
 from catenary.predict.files import find_inputs
 from catenary.predict.prepare import Normaliser, prepare
+from catenary.predict.quantize import quantize
 from catenary.recipe import Recipe, choose
 from catenary.types import Grid, Image
 
@@ -298,7 +300,6 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exact(run):
     """The run on torch in full precision."""
-    from catenary.predict.engines import TorchEngine
 
     def make(**options):
         card = load_card(run)
@@ -411,8 +412,8 @@ def test_a_network_that_an_engine_cannot_run_goes_to_torch_and_it_is_said(conver
 
 
 def test_an_engine_that_departs_from_torch_is_refused(converted, monkeypatch):
-    here, plain = converted[0], engines.OpenVinoEngine.__call__
-    monkeypatch.setattr(engines.OpenVinoEngine, "__call__", lambda self, x: np.roll(plain(self, x), 1, axis=1))
+    here, plain = converted[0], OpenVinoEngine.__call__
+    monkeypatch.setattr(OpenVinoEngine, "__call__", lambda self, x: np.roll(plain(self, x), 1, axis=1))
     with pytest.raises(ModelError, match=r"openvino differs from torch in .* % of the pixels.*--engine torch"):
         open_predictor(here, engine="openvino")
     model = open_predictor(here)
@@ -423,19 +424,19 @@ def test_an_engine_that_departs_from_torch_is_refused(converted, monkeypatch):
 
 def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, monkeypatch):
     run = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("engine"))
-    plain = engines.TorchEngine.__call__
+    plain = TorchEngine.__call__
     rough = {"on": False}
 
     def call(self, x):
         answer = plain(self, x)
         return np.roll(answer, 1, axis=1) if self.low and rough["on"] else answer
 
-    def force(self, model, card, *, exact=False, make=engines.TorchEngine.__init__):
+    def force(self, model, card, *, exact=False, make=TorchEngine.__init__):
         make(self, model, card, exact=True)
         self.low = not exact
 
-    monkeypatch.setattr(engines.TorchEngine, "__init__", force)
-    monkeypatch.setattr(engines.TorchEngine, "__call__", call)
+    monkeypatch.setattr(TorchEngine, "__init__", force)
+    monkeypatch.setattr(TorchEngine, "__call__", call)
     monkeypatch.setattr(engines, "DRIFT", 1.0)
     monkeypatch.setattr(engines, "_seconds", lambda engine, x: 2.0 - engine.low)  # half precision is faster
     assert open_predictor(run, engine="torch").engine.name.endswith("bf16")
@@ -448,23 +449,62 @@ def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wrong", "chosen"), [((1, 2), 0, "bf16"), ((2, 1), 0, "fp32"), ((1, 2), 0.01, "fp32")]
+    ("bf16", "int8", "chosen"),
+    [
+        ((1, 0), (2, 0), "bf16"),
+        ((9, 0), (2, 0), "int8"),
+        ((1, 0.01), (2, 0.01), "fp32"),
+        ((9, 0), (8, 0), "fp32"),  # hardly faster
+        ((2, 0), (1, 0.01), "bf16"),
+    ],
 )
-def test_the_fastest_precision_that_agrees_is_taken(run, monkeypatch, tmp_path, seconds, wrong, chosen):
+def test_a_coarser_precision_must_agree_and_be_faster(run, monkeypatch, tmp_path, bf16, int8, chosen):
     card, model = load_card(run), run / "model.safetensors"
-    exact_engine = engines.TorchEngine(model, card, exact=True)
+    exact_engine = TorchEngine(model, card, exact=True)
+    made = {"fp32": (9, 0), "bf16": bf16, "int8": int8}
 
     def open_(folder, precision):
-        rough = wrong if precision == "bf16" else 0
-        engine = Pixelwise(lambda x: exact_engine(x) if not rough else np.roll(exact_engine(x), 1, axis=1))
-        engine.seconds = dict(zip(("bf16", "fp32"), seconds, strict=True))[precision]
+        seconds, wrong = made[precision]
+        engine = Pixelwise(lambda x: np.roll(exact_engine(x), 1, axis=1) if wrong else exact_engine(x))
+        engine.seconds = seconds
         return engine
 
+    def quantize(folder, tiles):
+        assert tiles is ranges
+        (folder / engines.QUANTIZED).touch()
+
     monkeypatch.setattr(engines, "_seconds", lambda engine, x: engine.seconds)
-    kind = replace(engines.ENGINES["openvino"], open=open_)
-    record = engines._choose_precision(kind, tmp_path, model, card, None, ("bf16", "fp32"))
+    kind = replace(engines.ENGINES["openvino"], open=open_, precisions=lambda: ("fp32", "bf16"), quantize=quantize)
+    check = engines.samples_like(card)
+    ranges = check + 1
+    record = engines._choose_precision(kind, tmp_path, model, card, Samples(check, ranges))
     assert record["precision"] == chosen
     assert record["drift"] == 0
+    assert (tmp_path / engines.QUANTIZED).exists() == (chosen == "int8")
+    for samples in (None, Samples(check)):  # no real images to learn ranges from, no integers
+        tried = engines._choose_precision(kind, tmp_path, model, card, samples)["tried"]
+        assert [one["precision"] for one in tried] == ["fp32", "bf16"]
+
+
+def test_integers_answer_nearly_as_full_precision_does(run, tmp_path, exact):
+    """Ranges come from the tiles given: with tiles far too dark, everything brighter is cut off."""
+    open_predictor(run, engine="openvino")
+    here = shutil.copytree(run / "engine" / "openvino", tmp_path / "openvino")
+    tiles = noise(24, 3, 64, 64).astype(np.float32) / 128 - 1
+    wanted = exact().engine(tiles[:8])
+    quantize(here, tiles[8:])
+    found = OpenVinoEngine(here, "int8")(tiles[:8])
+    assert 1e-5 < np.abs(found - wanted).mean() < 0.01
+    assert (here / engines.QUANTIZED).with_suffix(".bin").stat().st_size < 0.6 * (here / "model.bin").stat().st_size
+    quantize(here, 0.05 * tiles[8:])
+    shutil.rmtree(here / "cache", ignore_errors=True)
+    assert np.abs(OpenVinoEngine(here, "int8")(tiles[:8]) - wanted).mean() > 0.03
+
+
+def test_a_network_without_a_form_in_integers_keeps_its_finer_ones(run, tmp_path):
+    (tmp_path / "model.xml").write_text("<net/>")
+    with pytest.raises(ModelError, match="the network cannot be quantized: "):
+        quantize(tmp_path, noise(2, 3, 64, 64).astype(np.float32))
 
 
 def test_unknown_engines_get_the_near_match(run):

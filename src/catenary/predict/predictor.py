@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from catenary.errors import ConfigError, InputError
 from catenary.geometry import geometry_of
 from catenary.io import read_image
+from catenary.predict.backends import Engine, least_side
 from catenary.predict.card import Card, load_card, model_path
-from catenary.predict.engines import Engine, Opened, least_side, open_engine
+from catenary.predict.engines import Opened, Samples, open_engine
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
 from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
@@ -220,7 +221,7 @@ def open_predictor(
     overlap: float | None = None,
     halo: bool = False,
     tile: tuple[int, int] | None = None,
-    samples: NDArray[np.float32] | None = None,
+    samples: Samples | None = None,
 ) -> Predictor:
     """Open the model of a run or a single model file.
 

@@ -25,6 +25,7 @@ from catenary.workflow.run import EVALUATION, load, read_evaluation
 
 if TYPE_CHECKING:
     from catenary.predict import Card, Predictor
+    from catenary.predict.engines import Samples
     from catenary.predict.quantities import CasePair
     from catenary.report import GalleryCase, Measurement
 
@@ -35,6 +36,8 @@ THRESHOLD_GAIN = 0.003
 GALLERY = 6
 #: So many images are also segmented in one piece, to see what tiling changes.
 SEAM_IMAGES = 3
+#: So many pixels of training images tell the ranges of a network in integers; a quarter as many check it.
+SAMPLED = 64 * 256 * 256
 
 
 def evaluate(
@@ -145,7 +148,9 @@ def evaluate_run(
 
     split = "test" if known.splits.test else "val"
     names, train = known.splits.parts[split], known.splits.train
+    progress("preparing fast prediction", 0, 1)
     predictor = open_predictor(folder, samples=_samples(known, card))
+    progress("preparing fast prediction", 1, 1)
     measured = _measure(predictor, known.dataset, names, train, split, progress)
     write_text(folder / EVALUATION, measured.evaluation.model_dump_json(indent=1))
     return measured.evaluation, write_run_report(folder, known, plan, card, measured)
@@ -234,14 +239,25 @@ def _how(predictor: Predictor, dataset: Dataset, names: Sequence[str], seams: Se
     }
 
 
-def _samples(known: Known, card: Card, *, count: int = 4) -> NDArray[np.float32]:
-    """Normalised tiles of validation images, to check a converted network with."""
+def _samples(known: Known, card: Card) -> Samples:
+    """What a converted network is checked with, of validation images; its ranges come from training images."""
+    from catenary.predict.engines import Samples
+
+    val, train = known.splits.val, known.splits.train
+    height, width = card.recipe.sample.patch
+    most = max(2, SAMPLED // (height * width))
+    ranges = _middles(known, card, train[:: max(1, len(train) // most)][:most])
+    return Samples(check=_middles(known, card, val[: max(2, most // 4)]), ranges=ranges)
+
+
+def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float32]:
+    """The middle of some images, normalised, as large as a training patch."""
     from catenary.predict.prepare import Normaliser, prepare
     from catenary.predict.tiles import pad_to
 
     height, width = card.recipe.sample.patch
     tiles = []
-    for name in known.splits.val[:count]:
+    for name in names:
         image = known.dataset.read_image(known.dataset[name])
         x = prepare(image, Normaliser.from_config(card.recipe.prepare), card.recipe.prepare.size).normalised()
         rows, columns = max(0, x.shape[1] - height) // 2, max(0, x.shape[2] - width) // 2

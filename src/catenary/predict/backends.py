@@ -1,0 +1,206 @@
+"""What runs a network: torch, or another package on a graph converted from it.
+
+An engine takes normalised tiles and gives probabilities.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from catenary.errors import MissingExtra, ModelError
+from catenary.geometry import geometry_of
+from catenary.predict.card import Card, load_weights
+
+__all__ = [
+    "QUANTIZED",
+    "Engine",
+    "OnnxEngine",
+    "OpenVinoEngine",
+    "TorchEngine",
+    "answering_module",
+    "import_openvino",
+    "least_side",
+    "openvino_precisions",
+    "to_onnx",
+    "to_openvino",
+]
+
+
+#: A network in integers, beside its ``model.xml``.
+QUANTIZED = "model-int8.xml"
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs a network."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for people, for example ``"OpenVINO bf16"``."""
+        ...
+
+    def __call__(self, x: Float32[np.ndarray, "n c h w"]) -> Float32[np.ndarray, "n k h w"]:
+        """Probabilities of each logit: softmax over exclusive classes, sigmoid otherwise."""
+        ...
+
+
+class TorchEngine:
+    """PyTorch in inference mode, channels-last; in bf16 where the processor or the GPU has it, unless told `exact`."""
+
+    def __init__(self, model: Path, card: Card, *, exact: bool = False) -> None:
+        import torch
+
+        from catenary.predict.memory import keep_buffers
+
+        keep_buffers()
+        self._torch = torch
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._module = answering_module(model, card).to(self._device).to(memory_format=torch.channels_last)
+        self.low = not exact and (self._device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    @property
+    def name(self) -> str:
+        """Device and precision."""
+        return f"torch {self._device} {'bf16' if self.low else 'fp32'}"
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Engine`."""
+        torch = self._torch
+        tensor = torch.from_numpy(x).to(self._device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.low):
+            answer: NDArray[np.float32] = self._module(tensor).float().cpu().numpy()
+        return answer
+
+
+def import_openvino() -> Any:
+    """OpenVINO without its telemetry, which would report conversions over the network unasked."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # its import fails, a stub is taken
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtra("openvino", "fast") from None
+    return openvino
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU: in full precision, in bf16, or in integers where that was prepared."""
+
+    def __init__(self, folder: Path, precision: str) -> None:
+        name = QUANTIZED if precision == "int8" else "model.xml"
+        core = import_openvino().Core()
+        properties = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "CACHE_DIR": str(folder / "cache"),
+        }
+        self._compiled = core.compile_model(core.read_model(folder / name), "CPU", properties)
+        self._request = self._compiled.create_infer_request()
+        self.name = f"OpenVINO {precision}"
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Engine`."""
+        self._request.infer([np.ascontiguousarray(x)], share_inputs=True)
+        answer: NDArray[np.float32] = self._request.get_output_tensor(0).data
+        return answer
+
+
+class OnnxEngine:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, folder: Path, precision: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtra("onnxruntime", "fast") from None
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+        self.name = f"ONNX Runtime {precision}"
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Engine`."""
+        answer: NDArray[np.float32] = self._session.run(None, {self._input: np.ascontiguousarray(x)})[0]
+        return answer
+
+
+def answering_module(model: Path, card: Card) -> Any:
+    """The network with its activation behind it, so that it answers with probabilities."""
+    import torch
+
+    from catenary.models import build
+
+    class Answer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = build(**card.recipe.model.model_dump())
+            self.exclusive = card.labels.task == "exclusive"
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = self.network(x).float()  # a softmax in bf16 would not add up to 1
+            answer: torch.Tensor = logits.softmax(1) if self.exclusive else logits.sigmoid()
+            return answer
+
+    module = Answer()
+    weights = {name: torch.from_numpy(value.copy()) for name, value in load_weights(model).items()}
+    try:
+        module.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights in {model} are not those of the network its card describes ({str(error).splitlines()[0]}); "
+            "train it again"
+        ) from error
+    return module.eval()
+
+
+def _exported(model: Path, card: Card) -> Any:
+    """The answering network as a graph whose batch, height and width stay open."""
+    import torch
+
+    least = least_side(card)
+    sizes = {
+        0: torch.export.Dim("batch"),
+        2: torch.export.Dim("height", min=least),
+        3: torch.export.Dim("width", min=least),
+    }
+    example = torch.zeros(2, card.channels, 2 * least, 3 * least)
+    return torch.export.export(answering_module(model, card), (example,), dynamic_shapes=(sizes,))
+
+
+def least_side(card: Card) -> int:
+    """Shortest side in pixels of a tile: what the bottleneck of a converted network needs."""
+    geometry = geometry_of(**card.recipe.model.model_dump())
+    return max(2, geometry.least) * geometry.multiple
+
+
+def to_openvino(model: Path, card: Card, folder: Path) -> None:
+    """Write ``model.xml``, for OpenVINO."""
+    openvino = import_openvino()
+    openvino.save_model(openvino.convert_model(_exported(model, card)), folder / "model.xml", compress_to_fp16=False)
+
+
+def to_onnx(model: Path, card: Card, folder: Path) -> None:
+    """Write ``model.onnx``."""
+    import warnings
+
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(
+            _exported(model, card), (), str(folder / "model.onnx"), dynamo=True, external_data=False, verbose=False
+        )
+
+
+def openvino_precisions() -> tuple[str, ...]:
+    """What OpenVINO computes in on this processor, the finest first; integers need preparing and are not among them."""
+    able = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("fp32", "bf16") if "BF16" in able else ("fp32",)
