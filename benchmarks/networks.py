@@ -1,6 +1,6 @@
 """Time and memory of every named network, beside the same network of MONAI and segmentation_models_pytorch.
 
-    python benchmarks/networks.py [--only unet vnet ...] [--batch 2] [--rounds 3] [--peers FOLDER]
+    python benchmarks/networks.py [--only ROW ...] [--batch 2] [--rounds 3] [--peers FOLDER]
 
 One forward pass without gradients and one training step (forward, Dice + BCE, backward, Adam) at 256x256 (64x64x64 in
 3D), fp32 on the CPU, eager on both sides. Each side runs in a process of its own, in turn with the other, `--rounds`
@@ -65,7 +65,10 @@ def smp_unetpp():
 ROWS = {
     "unet, batch norm": (("unet", {"norm": "batch"}), ("MONAI BasicUNet", monai_unet)),
     "unetpp, batch norm": (("unetpp", {"norm": "batch"}), ("MONAI BasicUNetPlusPlus", monai_unetpp)),
-    "attention_unet": (("attention_unet", {}), ("MONAI AttentionUnet (near)", monai_attention)),
+    "attention_unet, transposed up": (
+        ("attention_unet", {"up": "transpose"}),
+        ("MONAI AttentionUnet (near)", monai_attention),
+    ),
     "vnet": (("vnet", {}), ("MONAI VNet", monai_vnet)),
     "encoder_unet": (("encoder_unet", {}), ("smp Unet resnet34", smp_unet("resnet34"))),
     "encoder_unet, nested": (("encoder_unet", {"topology": "nested"}), ("smp UnetPlusPlus resnet34", smp_unetpp)),
@@ -141,7 +144,7 @@ def peak():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", help="rows that begin so")
+    parser.add_argument("--only", nargs="+", help="these rows")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=Path)
@@ -154,7 +157,7 @@ def main():
     print("| network | peer | parameters, M | forward, s | ratio | step, s | ratio | peak forward / step, GB | ratio |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for row, (_, peer) in rows().items():
-        if given.only and not row.startswith(tuple(given.only)):
+        if given.only and row not in given.only:
             continue
         sides = ("ours", "peer") if peer else ("ours",)
         runs = {side: [] for side in sides}

@@ -193,7 +193,7 @@ def test_predict_names_doubtful_and_failed_inputs_and_ends_with_2(workflow, caps
         ("fit data", "missing option '--out'; see catenary fit --help"),
         ("plan data --minutes abc", "invalid value for '--minutes'"),
         ("plan data --minutes -1", "invalid value for '--minutes'"),
-        ("evaluate run data --split tst", "invalid value for '--split'"),
+        ("evaluate run data --split tst", "invalid value for '--split': 'tst' is not one of"),
         ("settings modle", "no field begins with 'modle'; did you mean 'model'?"),
     ],
 )

@@ -302,12 +302,18 @@ def changed(**changes):
     return lambda folder: written(folder / "w.safetensors", **{key.replace("__", "."): v for key, v in changes.items()})
 
 
+def pickled(file):
+    torch.save({}, file)
+    return file
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         (lambda folder: folder / "absent.safetensors", "there is no file .*absent.safetensors"),
-        (lambda folder: folder / "w.pth", r"w\.pth is a pickle.*save_file\(torch.load\('w.pth'"),
-        (lambda folder: folder / "w.bin", "is a pickle"),
+        (lambda folder: folder / "absent.pth", "there is no file .*absent.pth"),
+        (lambda folder: pickled(folder / "w.pth"), r"w\.pth is a pickle.*save_file\(torch.load\('w.pth'"),
+        (lambda folder: pickled(folder / "w.bin"), "is a pickle"),
         (changed(layer1__0__conv1__weight=torch.zeros(3, 3)), r"conv1.weight of \[32, 32, 3, 3\], which is \[3, 3\]"),
         (changed(layer2__0__bn1__running_var=None), "89 of 90 arrays fit, .* layer2.0.bn1.running_var .* file lacks"),
         (changed(layer1__7__conv1__weight=torch.zeros(1)), "1 more in the same parts, the first layer1.7.conv1.weight"),

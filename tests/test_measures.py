@@ -16,6 +16,7 @@ from catenary.errors import ConfigError, InputError
 from catenary.measures import MEASURES, QUANTITIES, Quantity, measure_all, registry, with_error, with_errors
 from catenary.measures.chords import chord_distribution, chords, mean_chord, mean_intercept
 from catenary.measures.correlation import correlation_length, radial, two_point
+from catenary.measures.curves import Curve, average, microstructure_curves
 from catenary.measures.interfaces import boundary_length, crofton_weights, interfaces, triple_lines, triple_points
 from catenary.measures.lesion import colour_spread, shape_of
 from catenary.measures.microstructure import phase_fractions
@@ -718,3 +719,51 @@ def test_a_real_electrode_is_plausible(real_data):
         assert rows[f"mean_intercept {name}"] == pytest.approx(4 * fraction / surface, rel=0.03)
         tail = radial(two_point(mask == phase, reach=(250, 250))).value[100:]
         assert tail.mean() == pytest.approx(fraction**2, rel=0.1)
+
+
+# Curves
+
+
+def test_the_correlation_begins_at_the_fraction_and_falls_to_its_square():
+    """Overlapping discs at random places: no order beyond their diameter."""
+    rng = np.random.default_rng(0)
+    y, x = np.indices((400, 400))
+    mask = np.zeros((400, 400), np.uint8)
+    for cy, cx in rng.uniform(0, 400, (250, 2)):
+        mask[(y - cy) ** 2 + (x - cx) ** 2 < 10**2] = 1
+    s2, _, metal, lengths = microstructure_curves(
+        mask, LabelSet(names=("pore", "metal")), Grid(spacing=(0.5, 0.5), unit="um")
+    )
+    fraction = mask.mean()
+    assert (metal.name, metal.of, metal.unit) == ("two_point_correlation", "metal", "um")
+    assert metal.value[0] == pytest.approx(fraction)
+    assert metal.value[metal.distance > 12].mean() == pytest.approx(fraction**2, rel=0.05)
+    assert metal.value[5] > fraction**2 * 1.2
+    assert s2.value[0] == pytest.approx(1 - fraction)
+    assert metal.distance[-1] == pytest.approx(50, rel=0.02)  # a quarter of the side
+    assert np.all(np.diff(lengths.value) >= 0)
+    assert lengths.value[-1] == pytest.approx(1, abs=0.02)
+
+
+def test_chord_lengths_are_weighted_by_length_and_leave_cut_ones_out():
+    mask = np.zeros((1, 24), np.uint8)
+    for start, length in ((2, 1), (5, 3), (12, 4), (22, 2)):  # the last is cut by the border
+        mask[0, start : start + length] = 1
+    mask = np.concatenate([mask, np.full((23, 24), 255, np.uint8)])
+    lengths = microstructure_curves(mask, LabelSet(names=("pore", "metal")), Grid())[3]
+    np.testing.assert_allclose(lengths.value[:5], [0, 1 / 8, 1 / 8, 4 / 8, 1])
+    absent = microstructure_curves(np.zeros((24, 24), np.uint8), LabelSet(names=("pore", "metal")), Grid())[3]
+    assert np.isnan(absent.value).all()
+
+
+def test_curves_are_averaged_as_far_as_the_shortest_reaches():
+    def case(side, value, unit="um"):
+        distance = np.arange(0.0, side)
+        return (Curve("chord_lengths", "metal", unit, distance, np.full(side, value)),)
+
+    (mean,) = average([case(4, 0.2), case(6, 0.4), case(5, np.nan)])
+    np.testing.assert_allclose(mean.distance, [0, 1, 2, 3])
+    np.testing.assert_allclose(mean.value, 0.3)
+    assert np.isnan(average([case(4, np.nan)])[0].value).all()
+    with pytest.raises(InputError, match="different units cannot be averaged, found px, um"):
+        average([case(4, 0.2), case(4, 0.2, "px")])

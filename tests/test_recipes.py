@@ -34,7 +34,19 @@ def test_a_recipe_runs_end_to_end_and_measures(name, tmp_path):
     report = json.loads((run.path / "report.json").read_text())
     cases = {row["case"] for row in report["quantities"]}
     assert cases == set(run.splits.test)
-    assert "<h3>Quantities</h3>" in (run.path / "report.html").read_text()
+    page = (run.path / "report.html").read_text()
+    assert "<h3>Quantities</h3>" in page
+    curves = {row["quantity"]: row for row in report["curves"]}
+    assert bool(curves) == (name == "microstructure") == ("two point correlation" in page)
+    for key in curves:
+        if key.startswith("two_point"):
+            starts = [
+                r
+                for r in report["quantities"]
+                if r["quantity"] == key.replace("two_point_correlation", "phase_fraction")
+            ]
+            assert curves[key]["truth"][0] == pytest.approx(np.mean([r["truth"] for r in starts]))
+            assert curves[key]["prediction"][0] == pytest.approx(np.mean([r["prediction"] for r in starts]))
     workflow.predict(run.path, sorted((data / "images").iterdir())[:2], out=tmp_path / "masks")
     rows = [*csv.DictReader((tmp_path / "masks" / "quantities.csv").read_text().splitlines())]
     assert len({row["file"] for row in rows}) == 2

@@ -89,6 +89,15 @@ def test_the_weights_of_another_network_are_refused(run, data, tmp_path):
         workflow.fit(data, out=tmp_path / "a", steps=1, init=run.path, settings=[*QUICK, "model.widths=[6,8]"])
     with pytest.raises(ModelError, match="there is no model"):
         workflow.fit(data, out=tmp_path / "b", steps=1, init=tmp_path / "nothing", settings=QUICK)
+    assert not list(tmp_path.iterdir())  # said before a run is begun
+
+
+def test_missing_weights_are_said_before_steps_are_timed(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("catenary.train.probe.measure", lambda *_, **__: pytest.fail("steps were timed"))
+    settings = ["model.encoder=resnet10t", f"transfer.weights={tmp_path / 'absent.safetensors'}"]
+    with pytest.raises(ModelError, match=r"there is no file .*absent\.safetensors with weights"):
+        workflow.fit(data, out=tmp_path / "a", steps=1, settings=settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_pretrained_weights_set_the_input_statistics_and_a_lower_rate(data, tmp_path):

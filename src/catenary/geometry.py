@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from catenary.errors import ConfigError, near_match
 
@@ -135,10 +135,10 @@ class Geometry:
         12
         """
         least = self.least if least is None else least
-        squares: Any = (size + self.lost + self.multiple - 1) // self.multiple  # type: ignore[operator]
+        squares: Any = (cast(Any, size) + self.lost + self.multiple - 1) // self.multiple
         if least:
             squares = max(least, squares)
-        return squares * self.multiple - self.lost  # type: ignore[no-any-return]
+        return cast(Size, squares * self.multiple - self.lost)
 
     def offset(self, level: int) -> int:
         """Pixel of the expanding path's `level` that holds the output's first pixel (rounded down).

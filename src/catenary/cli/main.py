@@ -197,5 +197,5 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
         known = [name for parameter in context.command.params for name in parameter.opts] if context else []
         if option not in known:
             return f"there is no option '{option}'; {near_match(option, [*known, '--help'])}"
-    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    text = " ".join(str(error.format_message()).split()).rstrip(".").replace("Value error, ", "")  # pydantic's word
     return f"{text[:1].lower()}{text[1:]}; see {command} --help"

@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from catenary.workflow import Run
 
 __all__ = [
+    "add_row",
     "comparison",
     "dataset",
     "evaluation",
     "files",
     "findings",
     "models",
+    "new_table",
     "plan",
     "predictions",
     "recipe",
     "recipes",
     "run",
     "settings",
+    "the_console",
 ]
 
 #: Width of tables that do not go to a terminal.
@@ -44,7 +47,8 @@ PIPE_WIDTH = 120
 SHOWN = ("dice", "iou", "boundary_iou")
 
 
-def _console() -> Console:
+def the_console() -> Console:
+    """Where results are printed; as wide as needed where nobody looks at a terminal."""
     from rich.console import Console
 
     class Plain(Console):
@@ -55,7 +59,8 @@ def _console() -> Console:
     return Plain(width=width, highlight=False, emoji=False)
 
 
-def _table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
+def new_table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
+    """A table in the style of all commands; see `add_row`."""
     from rich import box
     from rich.table import Table
 
@@ -67,7 +72,7 @@ def _table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
     return table
 
 
-def _add(table: Table, *cells: object, style: str = "") -> None:
+def add_row(table: Table, *cells: object, style: str = "") -> None:
     """A row of plain text: a ``[`` in a name is a bracket, not rich's markup."""
     from rich.text import Text
 
@@ -76,61 +81,63 @@ def _add(table: Table, *cells: object, style: str = "") -> None:
 
 def settings(rows: Iterable[Setting]) -> None:
     """A table of fields for ``--set``."""
-    table = _table("field", "type", "default", "meaning")
+    table = new_table("field", "type", "default", "meaning")
     for row in rows:
-        _add(table, row.key, row.kind, row.default, row.meaning)
-    _console().print(table)
+        add_row(table, row.key, row.kind, row.default, row.meaning)
+    the_console().print(table)
 
 
 def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
     """What a data set holds."""
-    table = _table("what", "found", title=data.name)
+    table = new_table("what", "found", title=data.name)
     table.show_header = False
     masks = sum(case.mask is not None for case in data.cases)
-    _add(table, "cases", f"{len(data.cases)}, {masks} with a mask ({data.layout})")
+    add_row(table, "cases", f"{len(data.cases)}, {masks} with a mask ({data.layout})")
     groups = {case.group for case in data.cases}
     if len(groups) < len(data.cases):
-        _add(table, "groups", len(groups))
+        add_row(table, "groups", len(groups))
     if fingerprint is not None:
         small, large = (" x ".join(map(str, size)) for size in (fingerprint.size_min, fingerprint.size_max))
-        _add(table, "size", small if small == large else f"{small} to {large} (rows x columns)")
-        _add(table, "pixels", f"{fingerprint.channels} channel{'s'[: fingerprint.channels > 1]} of {fingerprint.dtype}")
+        add_row(table, "size", small if small == large else f"{small} to {large} (rows x columns)")
+        add_row(
+            table, "pixels", f"{fingerprint.channels} channel{'s'[: fingerprint.channels > 1]} of {fingerprint.dtype}"
+        )
         for name, share, presence in zip(
             fingerprint.class_names, fingerprint.class_shares, fingerprint.class_presence, strict=True
         ):
-            _add(
+            add_row(
                 table,
                 f"class {name.removeprefix('class ')}",
                 f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases",
             )
     if data.grid.spacing is not None:
-        _add(
+        add_row(
             table, "spacing", f"{' x '.join(f'{step:g}' for step in data.grid.spacing)} {data.grid.unit or ''}".strip()
         )
     if data.licence:
-        _add(table, "licence", data.licence)
-    _console().print(table)
+        add_row(table, "licence", data.licence)
+    the_console().print(table)
 
 
 def findings(found: Sequence[Finding]) -> None:
     """What the doctor found, worst first, each with its remedy."""
-    console = _console()
+    console = the_console()
     if not found:
         print("Nothing wrong was found.")
         return
-    table = _table("level", "what", "remedy", title="Findings")
+    table = new_table("level", "what", "remedy", title="Findings")
     styles = {"error": "red", "warning": "yellow", "note": ""}
     for finding in sorted(found, key=lambda one: list(styles).index(one.level)):
-        _add(table, finding.level, finding.message, finding.remedy, style=styles[finding.level])
+        add_row(table, finding.level, finding.message, finding.remedy, style=styles[finding.level])
     console.print(table)
 
 
 def plan(made: Plan) -> None:
     """Each decision with its reason."""
-    table = _table("field", "value", "reason", title="Plan")
+    table = new_table("field", "value", "reason", title="Plan")
     for field, value, reason in made.rows():
-        _add(table, field, value, reason)
-    console = _console()
+        add_row(table, field, value, reason)
+    console = the_console()
     console.print(table)
     if made.expected_steps:
         print(f"About {made.expected_steps} optimiser steps are expected.")
@@ -142,17 +149,17 @@ def evaluation(measured: Evaluation) -> None:
 
     header, *rows = table_rows(measured, SHOWN)
     cases = "1 case" if measured.n == 1 else f"{measured.n} cases"
-    table = _table("class", *header[1:], title=f"{measured.split}: {cases}, with 95 % intervals")
+    table = new_table("class", *header[1:], title=f"{measured.split}: {cases}, with 95 % intervals")
     learnt = len(rows) - len(measured.baselines)
     for number, (name, *scores) in enumerate(rows):
         if number == learnt:
             table.add_section()
-            _add(table, "without learning", *[""] * len(scores), style="dim")
+            add_row(table, "without learning", *[""] * len(scores), style="dim")
         if number >= learnt:
-            _add(table, f"  {name.removeprefix('without learning: ')}", *scores, style="dim")
+            add_row(table, f"  {name.removeprefix('without learning: ')}", *scores, style="dim")
         else:
-            _add(table, name, *scores, style="bold" if name == "mean" else "")
-    _console().print(table)
+            add_row(table, name, *scores, style="bold" if name == "mean" else "")
+    the_console().print(table)
     if measured.trained_on:
         print(
             f"Caution: the model was trained on {len(measured.trained_on)} of these {measured.n} images, so that the "
@@ -171,11 +178,11 @@ def run(done: Run, **more: Path) -> None:
 
 def files(written: Mapping[str, Path]) -> None:
     """Where results are."""
-    table = _table("what", "path")
+    table = new_table("what", "path")
     table.show_header, table.box = False, None
     for what, path in written.items():
-        _add(table, what, path)
-    _console().print(table)
+        add_row(table, what, path)
+    the_console().print(table)
 
 
 def predictions(records: Sequence[PredictionRecord], out: Path) -> int:
@@ -199,37 +206,37 @@ def comparison(both: Comparison) -> None:
 
     header, *rows = comparison_rows(both, SHOWN)
     groups = "" if both.groups == both.n else f" in {both.groups} groups"
-    table = _table(*header, title=f"{both.n} cases{groups}, paired; difference = {both.b} - {both.a}")
+    table = new_table(*header, title=f"{both.n} cases{groups}, paired; difference = {both.b} - {both.a}")
     for row in rows:
-        _add(table, *row)
-    _console().print(table)
+        add_row(table, *row)
+    the_console().print(table)
 
 
 def models(found: Sequence[Description]) -> None:
     """Networks with what they cost."""
-    table = _table("network", "parameters", "GFLOPs", "image", "source", right=("parameters", "GFLOPs"))
+    table = new_table("network", "parameters", "GFLOPs", "image", "source", right=("parameters", "GFLOPs"))
     for one in found:
         size = " x ".join(map(str, one.size))
-        _add(table, one.name, f"{one.parameters:,}".replace(",", " "), f"{one.gflops:.1f}", size, one.source)
-    _console().print(table)
+        add_row(table, one.name, f"{one.parameters:,}".replace(",", " "), f"{one.gflops:.1f}", size, one.source)
+    the_console().print(table)
 
 
 def recipes(found: Mapping[str, str]) -> None:
     """Recipes with their first sentence."""
-    table = _table("recipe", "what it is for")
+    table = new_table("recipe", "what it is for")
     for name, text in found.items():
-        _add(table, name, text)
-    _console().print(table)
+        add_row(table, name, text)
+    the_console().print(table)
     print("More about one of them: catenary recipes NAME")
 
 
 def recipe(one: Recipe, text: str) -> None:
     """What a recipe says of itself and every field that it sets."""
     print(text + "\n")
-    table = _table("field", "value")
+    table = new_table("field", "value")
     for section, fields in one.model_dump(mode="json", exclude_unset=True).items():
         if isinstance(fields, dict):
             for key, value in fields.items():
-                _add(table, f"{section}.{key}", str(value))
+                add_row(table, f"{section}.{key}", str(value))
     if table.row_count:
-        _console().print(table)
+        the_console().print(table)

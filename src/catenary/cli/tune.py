@@ -118,13 +118,13 @@ def _show(found: Tuned) -> None:
     ranked = sorted((t for t in found.trials if t.value is not None), key=lambda t: (-(t.value or 0), t.number))
     numbers = [state for trial in found.trials if (state := trial.state)]
     counts = ", ".join(f"{numbers.count(s)} {s}" for s in ("complete", "pruned", "failed") if s in numbers)
-    table = show._table(
+    table = show.new_table(
         "trial", f"validation {found.metric}", *found.settings, title=f"{len(numbers)} trials: {counts}"
     )
     for trial in ranked[:SHOWN]:
         value = f"{trial.value:.3f}"
-        show._add(table, trial.number, value, *(describe(trial.settings[key]) for key in found.settings))
-    show._console().print(table)
+        show.add_row(table, trial.number, value, *(describe(trial.settings[key]) for key in found.settings))
+    show.the_console().print(table)
     if found.gain is not None and found.gain.value is not None:
         gain = found.gain
         told = "" if gain.low is None else f" (95 % interval {gain.low:+.3f} to {gain.high:+.3f})"

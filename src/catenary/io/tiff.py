@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ __all__ = ["read_tiff", "read_tiff_mask", "tiff_header", "write_tiff"]
 #: Most pages of one size that are taken for channels (more is a volume), and the same where a program noted the
 #: array's shape. Samples of one page are channels in any number.
 MOST_PAGES, MOST_SHAPED = 8, 16
+
+T = TypeVar("T")
 
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5
 _ALPHA = (1, 2)
@@ -208,7 +210,7 @@ def _opened(path: Path) -> Any:
     return _reading(path, lambda: tifffile.TiffFile(path))
 
 
-def _reading(path: Path, action: Any) -> Any:
+def _reading(path: Path, action: Callable[[], T]) -> T:
     try:
         return action()
     except (InputError, MemoryError):
@@ -222,7 +224,7 @@ def _reading(path: Path, action: Any) -> Any:
 
 def _decode(path: Path) -> _Decoded:
     with _opened(path) as file:
-        return _reading(path, lambda: _decode_file(path, file))  # type: ignore[no-any-return]
+        return _reading(path, lambda: _decode_file(path, file))
 
 
 def _decode_file(path: Path, file: Any) -> _Decoded:

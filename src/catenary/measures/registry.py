@@ -56,18 +56,22 @@ from jaxtyping import Bool, Num, UInt8
 
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError, near_match
+from catenary.measures.curves import Curve, microstructure_curves
 from catenary.measures.lesion import lesion
 from catenary.measures.microstructure import microstructure
 from catenary.measures.quantity import Quantity
 from catenary.types import Grid
 
-__all__ = ["MEASURES", "measure_all"]
+__all__ = ["CURVES", "MEASURES", "curves_of", "measure_all"]
 
 #: Sets of quantities: called as ``f(mask, labels, grid, valid=, image=)``.
 MEASURES: dict[str, Callable[..., tuple[Quantity, ...]]] = {
     "microstructure": microstructure,
     "lesion": lesion,
 }
+
+#: Sets that also have curves: called as ``f(mask, labels, grid, valid=)``.
+CURVES: dict[str, Callable[..., tuple[Curve, ...]]] = {"microstructure": microstructure_curves}
 
 
 def measure_all(
@@ -102,3 +106,19 @@ def measure_all(
     if name == "lesion" and mask.ndim != 2:
         raise InputError(f"a lesion is measured on a picture (h, w), found shape {mask.shape}; give one slice")
     return {row.key: row for row in MEASURES[name](mask, labels, grid, valid=valid, image=image)}
+
+
+def curves_of(
+    name: str,
+    mask: UInt8[np.ndarray, "*s"],
+    labels: LabelSet,
+    grid: Grid,
+    *,
+    valid: Bool[np.ndarray, "*v"] | None = None,
+) -> tuple[Curve, ...]:
+    """The curves of one set on one mask; none where the set has only numbers. Arguments as for `measure_all`.
+
+    >>> curves_of("lesion", np.ones((4, 4), np.uint8), LabelSet(names=("skin", "lesion")), Grid())
+    ()
+    """
+    return CURVES[name](mask, labels, grid, valid=valid) if name in CURVES else ()

@@ -319,15 +319,15 @@ def _read(file: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not file.is_file():
+        raise ModelError(
+            f"there is no file {file} with weights; give the path of a .safetensors file, or 'hub' to download them"
+        )
     if file.suffix in _PICKLES:
         raise ModelError(
             f"{file} is a pickle, which can run code, and is not opened; where you trust it, convert it: python -c "
             f"\"import torch, safetensors.torch as s; s.save_file(torch.load('{file.name}', map_location='cpu', "
             f"weights_only=True), '{file.stem}.safetensors')\""
-        )
-    if not file.is_file():
-        raise ModelError(
-            f"there is no file {file} with weights; give the path of a .safetensors file, or 'hub' to download them"
         )
     try:
         return load_file(str(file))

@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Bar", "agreement", "curve", "interval_rows", "shorten", "strip"]
+__all__ = ["Bar", "agreement", "chart", "curve", "interval_rows", "shorten", "strip"]
 
 # Stand-ins that matplotlib draws with; `_restyle` replaces them by the page's variables.
 _COLOURS = {
@@ -95,7 +95,7 @@ def interval_rows(rows: Sequence[Bar], *, name: str, alt: str, label: str) -> st
         axes.set_axisbelow(True)
         axes.set_xlabel(label)
 
-    return _chart(draw, name=name, alt=alt, height=48.0 + 24 * len(rows))
+    return chart(draw, name=name, alt=alt, height=48.0 + 24 * len(rows))
 
 
 def curve(
@@ -107,8 +107,9 @@ def curve(
     across: str,
     log: bool = False,
     mark: tuple[float, float] | None = None,
+    dots: bool = True,
 ) -> str:
-    """Up to two lines (name -> x, y) over a common axis; the first in the accent colour, the second dashed.
+    """Up to two lines (name -> x, y) over a common axis, the second in the accent colour, with dots where measured.
 
     Points that are not finite are left out. `mark` draws a ring, for example around the model that was kept.
     """
@@ -116,7 +117,7 @@ def curve(
     def draw(axes: Axes) -> None:
         looks: tuple[dict[str, Any], ...] = (
             {"color": SECOND, "lw": 1.3},
-            {"color": ACCENT, "lw": 1.8, "marker": "o", "ms": 2.8},
+            {"color": ACCENT, "lw": 1.8} | ({"marker": "o", "ms": 2.8} if dots else {"ls": (0, (4, 2))}),
         )
         for (line, (x, y)), look in zip(lines.items(), looks if len(lines) > 1 else looks[1:], strict=False):
             kept = np.isfinite(y)
@@ -135,7 +136,7 @@ def curve(
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=_FONT - 1, labelcolor=MUTED, handlelength=1.4, borderaxespad=0.2)
 
-    return _chart(draw, name=name, alt=alt, height=180.0)
+    return chart(draw, name=name, alt=alt, height=180.0)
 
 
 def strip(values: Mapping[str, Sequence[float]], *, name: str, alt: str, label: str) -> str:
@@ -161,7 +162,7 @@ def strip(values: Mapping[str, Sequence[float]], *, name: str, alt: str, label: 
         axes.set_axisbelow(True)
         axes.set_xlabel(label)
 
-    return _chart(draw, name=name, alt=alt, height=48.0 + max(34.0, 84 - 10 * len(values)) * len(values))
+    return chart(draw, name=name, alt=alt, height=48.0 + max(34.0, 84 - 10 * len(values)) * len(values))
 
 
 def agreement(truth: Sequence[float], found: Sequence[float], *, name: str, alt: str, label: str) -> str:
@@ -180,7 +181,7 @@ def agreement(truth: Sequence[float], found: Sequence[float], *, name: str, alt:
         axes.set_xlabel("true share, %")
         axes.set_ylabel("predicted share, %")
 
-    return _chart(draw, name=name, alt=alt, height=250.0, width=250.0)
+    return chart(draw, name=name, alt=alt, height=250.0, width=250.0)
 
 
 def shorten(text: str, length: int = 20) -> str:
@@ -201,7 +202,8 @@ def _floor(lowest: float) -> float:
     return max(0.0, math.floor((lowest - 0.03) * 10) / 10)
 
 
-def _chart(draw: Callable[[Any], None], *, name: str, alt: str, height: float, width: float = _WIDTH) -> str:
+def chart(draw: Callable[[Any], None], *, name: str, alt: str, height: float, width: float = _WIDTH) -> str:
+    """What `draw` puts on a matplotlib axes, as SVG in the page's colours; `alt` is read aloud."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

@@ -9,6 +9,7 @@ from typing import Any
 from catenary.metrics.evaluation import Baseline, Evaluation, Interval
 from catenary.report.data import ReportData
 from catenary.report.document import (
+    CurveEntry,
     DatasetEntry,
     Document,
     FindingEntry,
@@ -53,6 +54,16 @@ def document(data: ReportData) -> Document:
                 prediction=_finite(row.prediction),
             )
             for row in data.quantities
+        ],
+        curves=[
+            CurveEntry(
+                quantity=row.quantity,
+                unit=row.unit,
+                distance=[float(x) for x in row.distance],
+                truth=[_finite(float(y)) for y in row.truth],
+                prediction=[_finite(float(y)) for y in row.prediction],
+            )
+            for row in data.curves
         ],
         share_errors={name: float(error) for name, error in data.share_errors.items()},
         plan=[PlanEntry(field=name, value=value, reason=reason) for name, value, reason in data.plan],

@@ -14,7 +14,7 @@ from catenary.data.fingerprint import Fingerprint
 from catenary.data.labels import LabelSet
 from catenary.metrics.evaluation import Evaluation
 
-__all__ = ["GalleryCase", "Measurement", "QuantityRow", "ReportData"]
+__all__ = ["CurvePair", "GalleryCase", "Measurement", "QuantityRow", "ReportData"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,17 @@ class QuantityRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurvePair:
+    """One quantity over a distance, mean over the scored cases, of the true and of the predicted masks."""
+
+    quantity: str
+    unit: str
+    distance: Sequence[float]
+    truth: Sequence[float]
+    prediction: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything that a report tells.
 
@@ -79,6 +90,7 @@ class ReportData:
         gallery: Cases to show; the best is named so, the median and the worst too.
         measurements: Share of each target in each scored case.
         quantities: Published quantities of each scored case.
+        curves: Those that are functions of a distance.
         share_errors: Root mean square error of each target's share on the validation cases, 0 to 1.
         provenance: What made the model. Known keys are laid out (command or commands, created, hardware, licence,
             seed, versions, ...), others are listed under their own name.
@@ -102,4 +114,5 @@ class ReportData:
     measurements: Sequence[Measurement] = ()
     share_errors: Mapping[str, float] = field(default_factory=dict)
     quantities: Sequence[QuantityRow] = ()
+    curves: Sequence[CurvePair] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)

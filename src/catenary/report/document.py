@@ -13,6 +13,7 @@ from catenary.metrics.evaluation import Baseline, CaseScores, Empty, Interval, O
 
 __all__ = [
     "FORMAT",
+    "CurveEntry",
     "DatasetEntry",
     "Document",
     "FindingEntry",
@@ -49,6 +50,16 @@ class QuantityEntry(_Entry):
     unit: str
     truth: float | None
     prediction: float | None
+
+
+class CurveEntry(_Entry):
+    """One quantity over a distance, mean over the scored cases; null where it is not defined."""
+
+    quantity: str = Field(description="which quantity, and of what")
+    unit: str = Field(description="of the distance")
+    distance: list[float]
+    truth: list[float | None]
+    prediction: list[float | None]
 
 
 class FindingEntry(_Entry):
@@ -134,6 +145,7 @@ class Document(_Entry):
     conventions: dict[str, str] = Field(description="rule or metric -> what was done, for example with empty masks")
     measurements: list[MeasurementEntry]
     quantities: list[QuantityEntry] = Field(description="published quantities of each case")
+    curves: list[CurveEntry] = Field(description="published quantities over a distance")
     share_errors: dict[str, float] = Field(description="class -> validation error of its share, 0 to 1")
     plan: list[PlanEntry]
     findings: list[FindingEntry]

@@ -15,9 +15,9 @@ from catenary.report.document import Document
 from catenary.report.views import curve_charts, data_facts, gallery, measured, scores
 from catenary.report.words import SPLIT_WORDS, count, decimals, interval, metric_label, number, percent, sentence
 
-__all__ = ["render", "write_report"]
+__all__ = ["TEMPLATES", "provenance_rows", "render", "write_report"]
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 #: Keys of the provenance in the order and words of the page; others follow under their own name.
 _PROVENANCE = {
@@ -67,7 +67,7 @@ def render(doc: Document, data: ReportData) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {
         "number": number,
@@ -81,7 +81,7 @@ def render(doc: Document, data: ReportData) -> str:
         "words": lambda text: text.replace("_", " "),
     }
     parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels) | data_facts(doc)
-    parts |= _provenance(doc.provenance)
+    parts |= provenance_rows(doc.provenance)
     parts["provenance"].insert(0, ("Network", doc.model))
     parts["curve_charts"] = curve_charts(doc.history, data.monitor)
     parts["training_note"] = _training_note(doc.provenance, bool(parts["curve_charts"]))
@@ -125,7 +125,8 @@ def _training_note(provenance: Mapping[str, Any], curves: bool) -> str:
     return note
 
 
-def _provenance(known: Mapping[str, Any]) -> dict[str, Any]:
+def provenance_rows(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions, seeds and commands in words, for the end of a report."""
     commands = known.get("commands") or known.get("command") or []
     rows = [(word, _say(known[key])) for key, word in _PROVENANCE.items() if key in known]
     rows += [

@@ -13,8 +13,8 @@ import numpy as np
 from catenary.errors import writing
 from catenary.io.files import write_text
 from catenary.metrics.evaluation import Difference
-from catenary.report.charts import ACCENT, INK, MUTED, RULE, SECOND, _chart, shorten
-from catenary.report.html import _TEMPLATES, _provenance
+from catenary.report.charts import ACCENT, INK, MUTED, RULE, SECOND, chart, shorten
+from catenary.report.html import TEMPLATES, provenance_rows
 from catenary.report.words import count, metric_label, number, percent, sentence
 from catenary.search import Choices, Range, Space, Trial, describe
 from catenary.search.importance import FEWEST, Importance
@@ -71,7 +71,7 @@ def write_search_report(data: SearchData, folder: Path) -> Path:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {
         "number": number,
@@ -91,7 +91,7 @@ def write_search_report(data: SearchData, folder: Path) -> Path:
         "slices": [Markup(_slice(data, key, f"slice{i}")) for i, key in enumerate(data.space)],
         "rows": _rows(data),
         "several": len({trial.host for trial in data.trials if trial.host}) > 1,
-    } | _provenance(data.provenance)
+    } | provenance_rows(data.provenance)
     style = Markup(environment.get_template("style.css.j2").render())
     page = environment.get_template("search.html.j2").render(data=data, view=view, style=style)
     with writing(folder):
@@ -223,7 +223,7 @@ def _history(data: SearchData) -> str:
         axes.set_title(f"Validation {metric_label(data.metric)}", loc="left", fontsize=10.5, color=INK)
 
     alt = f"Validation score of each trial, best {number(data.best.value)} in trial {data.best.number}"
-    return _chart(draw, name="history", alt=alt, height=200.0, width=420.0)
+    return chart(draw, name="history", alt=alt, height=200.0, width=420.0)
 
 
 def _importance(data: SearchData) -> str:
@@ -244,7 +244,7 @@ def _importance(data: SearchData) -> str:
         axes.set_xlabel("share of the importance")
 
     alt = "Importance: " + "; ".join(f"{row.field} {percent(row.share)}" for row in rows)
-    return _chart(draw, name="importance", alt=alt, height=48.0 + 24 * len(rows), width=420.0)
+    return chart(draw, name="importance", alt=alt, height=48.0 + 24 * len(rows), width=420.0)
 
 
 def _slice(data: SearchData, key: str, name: str) -> str:
@@ -276,7 +276,7 @@ def _slice(data: SearchData, key: str, name: str) -> str:
         axes.set_title(shorten(key, 34), loc="left", fontsize=10.5, color=INK)
 
     alt = f"Score against {key}; best at {describe(data.best.settings[key])}"
-    return _chart(draw, name=name, alt=alt, height=180.0)
+    return chart(draw, name=name, alt=alt, height=180.0)
 
 
 def _span(axes: Axes, dimension: Range) -> None:

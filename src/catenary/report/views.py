@@ -283,7 +283,12 @@ def measured(doc: Document) -> dict[str, Any]:
         )
         alt = f"Predicted against true share of {target} in {count(len(pairs), 'image')}, bias {100 * bias:.2f} points"
         charts.append(agreement([*truth * 100], [*found * 100], name=f"agreement{index}", alt=alt, label=target))
-    return {"measured": rows, "agreement_charts": charts, "quantities": _quantities(doc)}
+    return {
+        "measured": rows,
+        "agreement_charts": charts,
+        "quantities": _quantities(doc),
+        "quantity_charts": _quantity_charts(doc),
+    }
 
 
 def _quantities(doc: Document) -> list[dict[str, Any]]:
@@ -309,6 +314,22 @@ def _quantities(doc: Document) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _quantity_charts(doc: Document) -> list[str]:
+    """The true and the predicted curve of each quantity that is a function of a distance."""
+    charts = []
+    for index, entry in enumerate(doc.curves):
+        sides = {"true masks": entry.truth, "predicted masks": entry.prediction}
+        lines = {word: (entry.distance, [math.nan if v is None else v for v in side]) for word, side in sides.items()}
+        gaps = [
+            abs(a - b) for a, b in zip(entry.truth, entry.prediction, strict=True) if a is not None and b is not None
+        ]
+        label = entry.quantity.replace("_", " ")
+        alt = f"{label} over distance, true and predicted masks"
+        alt += f", at most {max(gaps):.3f} apart" if gaps else ", not defined"
+        charts.append(curve(lines, name=f"quantity{index}", alt=alt, label=label, across=entry.unit, dots=False))
+    return charts
 
 
 def curve_charts(history: Sequence[Mapping[str, float | None]], monitor: str) -> list[str]:

@@ -15,6 +15,7 @@ from catenary.data.hashing import content_hash
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError
 from catenary.io.files import write_text
+from catenary.measures import Curve, average, curves_of
 from catenary.metrics.baselines import fit_baselines
 from catenary.metrics.evaluation import Comparison, Evaluation, Scorer
 from catenary.metrics.evaluation import compare as compare_evaluations
@@ -165,6 +166,7 @@ class Measured:
         gallery: Cases to look at.
         shares: Share of each target in each case.
         quantities: Published quantities of each case, where the recipe names a set.
+        curves: Those that are functions of a distance, mean over the cases: of the true and of the predicted masks.
         how: The engine and its tiles, and what they change, in words.
     """
 
@@ -172,6 +174,7 @@ class Measured:
     gallery: tuple[GalleryCase, ...]
     shares: tuple[Measurement, ...]
     quantities: dict[str, CasePair]
+    curves: tuple[tuple[Curve, Curve], ...]
     how: dict[str, str]
 
 
@@ -189,6 +192,7 @@ def _measure(
     shares: list[Measurement] = []
     measures = predictor.card.recipe.predict.measures
     pairs: dict[str, CasePair] = {}
+    curves: tuple[list[Sequence[Curve]], ...] = ([], [])
     trained, seen = set(predictor.card.provenance.get("training_content", ())), []
     seams: list[float] = []
     for done, name in enumerate(names):
@@ -206,6 +210,8 @@ def _measure(
         shares += _share_rows(name, label, prediction.mask, labels)
         if measures:
             pairs[name] = case_pair(measures, case.group, image, label, prediction.mask, labels)
+            for side, mask in zip(curves, (label, prediction.mask), strict=True):
+                side.append(curves_of(measures, mask, labels, image.grid, valid=label != IGNORE))
         progress("evaluating", done + 1, len(names))
     evaluation = scorer.result(split, baselines=rivals).model_copy(update={"trained_on": seen})
     gallery = []
@@ -220,6 +226,7 @@ def _measure(
         gallery=tuple(gallery),
         shares=tuple(shares),
         quantities=pairs,
+        curves=tuple(zip(*(average(side) for side in curves), strict=True)),
         how=_how(predictor, dataset, names, seams),
     )
 

@@ -211,6 +211,10 @@ def decide_plan(
         memory=memory,
         device=device,
     )
+    if recipe.transfer.init or recipe.transfer.weights:  # what cannot start is said before time is spent
+        from catenary.train.start import begin
+
+        begin(decide(known.fingerprint, budget, recipe).recipe, known.dataset.labels, progress=progress)
     if not timed:
         return decide(known.fingerprint, budget, recipe)
     progress("timing a few steps", 0, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from catenary.data.cases import Dataset
 from catenary.plan import Plan, levels_of
 from catenary.recipe import Model, Recipe
-from catenary.report import QuantityRow, ReportData, write_report
+from catenary.report import CurvePair, QuantityRow, ReportData, write_report
 from catenary.workflow.look import Known
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ def _common(dataset: Dataset, card: Card, measured: Measured) -> dict[str, Any]:
             QuantityRow(case=name, quantity=key, unit=unit, truth=truth, prediction=pair.prediction[key][1])
             for name, pair in measured.quantities.items()
             for key, (unit, truth) in pair.truth.items()
+        ],
+        "curves": [
+            CurvePair(
+                quantity=f"{truth.name} {truth.of}",
+                unit=truth.unit,
+                distance=truth.distance.tolist(),
+                truth=truth.value.tolist(),
+                prediction=found.value.tolist(),
+            )
+            for truth, found in measured.curves
         ],
         "provenance": {k: v for k, v in card.provenance.items() if k not in ("splits", "training_content")}
         | measured.how,
