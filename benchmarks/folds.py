@@ -8,7 +8,7 @@ scored together, at the images' own resolution. The others are compared with the
 ``--steps`` gives every variant the same number of steps instead of the same minutes. Two variants need no settings:
 ``peer`` is segmentation_models_pytorch's Unet as `versus_smp.py` trains it (its minutes count its steps only), and
 ``thresholds`` the best global intensity thresholds of the training part. Each run has one core to itself, as many run
-at once as there are cores; those that are complete are not made again.
+at once as this process may use (see taskset); those that are complete are not made again.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def run_one(given, name, fold, folder):
 def run_all(given):
     """Every run that is missing, each in a process on a core of its own."""
     cores = Queue()
-    for core in range(os.cpu_count() or 1):
+    for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
 
     def start(fold, name):

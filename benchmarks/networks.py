@@ -73,14 +73,17 @@ ROWS = {
     "encoder_unet": (("encoder_unet", {}), ("smp Unet resnet34", smp_unet("resnet34"))),
     "encoder_unet, nested": (("encoder_unet", {"topology": "nested"}), ("smp UnetPlusPlus resnet34", smp_unetpp)),
     "resnet50_unet": (("resnet50_unet", {}), ("smp Unet resnet50", smp_unet("resnet50"))),
-    "encoder_unet, vgg16_bn": (("encoder_unet", {"encoder": "vgg16_bn"}), ("smp Unet vgg16_bn", smp_unet("vgg16_bn"))),
+    "encoder_unet, vgg16_bn": (
+        ("encoder_unet", {"encoder": "vgg16_bn"}),
+        ("smp Unet vgg16_bn (near)", smp_unet("vgg16_bn")),
+    ),
     "encoder_unet, mobilenetv2_100": (
         ("encoder_unet", {"encoder": "mobilenetv2_100"}),
-        ("smp Unet mobilenet_v2", smp_unet("mobilenet_v2")),
+        ("smp Unet mobilenet_v2 (near)", smp_unet("mobilenet_v2")),
     ),
     "encoder_unet, tf_efficientnet_b4": (
         ("encoder_unet", {"encoder": "tf_efficientnet_b4"}),
-        ("smp Unet efficientnet-b4", smp_unet("efficientnet-b4")),
+        ("smp Unet efficientnet-b4 (near)", smp_unet("efficientnet-b4")),
     ),
 }
 
