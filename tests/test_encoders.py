@@ -10,17 +10,11 @@ from torch import nn
 
 from catenary.errors import ConfigError, InputError, ModelError
 from catenary.models import encoders
-from catenary.models.encoders import ENCODER_MODELS, TOPOLOGIES, Encoder, EncoderUNet
+from catenary.models.encoder_unet import ENCODER_MODELS, TOPOLOGIES, EncoderUNet
+from catenary.models.encoders import Encoder
+from catenary.models.freezing import freeze, parameter_groups, stages, unfreeze
 from catenary.models.fuelcell import keras_count
-from catenary.models.pretrained import (
-    adapted,
-    freeze,
-    input_statistics,
-    load_encoder,
-    parameter_groups,
-    stages,
-    unfreeze,
-)
+from catenary.models.pretrained import adapted, input_statistics, load_encoder
 
 TINY = "test_resnet"  # 0.4 million parameters, strides 2 to 32
 SMALL = {"encoder": TINY, "widths": (4, 4, 6, 6, 8)}

@@ -507,6 +507,15 @@ def test_a_network_without_a_form_in_integers_keeps_its_finer_ones(run, tmp_path
         quantize(tmp_path, noise(2, 3, 64, 64).astype(np.float32))
 
 
+def test_models_beside_each_other_keep_conversions_of_their_own(converted):
+    here, done = converted
+    shutil.copy(here / "model.safetensors", here / "other.safetensors")
+    for name in ("model", "other", "model", "other"):
+        open_predictor(here / f"{name}.safetensors", engine="openvino")
+    assert [model.name for model in done] == ["model.safetensors", "other.safetensors"]
+    assert (here / "other.safetensors.engine" / "openvino" / "engine.json").is_file()
+
+
 def test_unknown_engines_get_the_near_match(run):
     with pytest.raises(ConfigError, match="did you mean 'openvino'"):
         open_predictor(run, engine="openvno")

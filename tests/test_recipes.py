@@ -36,6 +36,7 @@ def test_a_recipe_runs_end_to_end_and_measures(name, tmp_path):
     assert cases == set(run.splits.test)
     page = (run.path / "report.html").read_text()
     assert "<h3>Quantities</h3>" in page
+    assert "&lt;svg" not in page
     curves = {row["quantity"]: row for row in report["curves"]}
     assert bool(curves) == (name == "microstructure") == ("two point correlation" in page)
     for key in curves:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Segment images of any size.",
     "evaluate": "Measure a model: table, JSON and report.",
     "tune": "Search for settings that train better.",
+    "align": "Lay two images of one place onto each other.",
     "compare": "Set two runs side by side, case by case.",
     "recipes": "Ready recipes for published systems.",
     "models": "Every network: parameters, operations, source.",

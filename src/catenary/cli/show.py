@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from catenary.plan import Plan
     from catenary.predict import PredictionRecord
     from catenary.recipe import Recipe
-    from catenary.workflow import Run
+    from catenary.workflow import Registration, Run
 
 __all__ = [
     "add_row",
@@ -36,6 +36,7 @@ __all__ = [
     "predictions",
     "recipe",
     "recipes",
+    "registration",
     "run",
     "settings",
     "the_console",
@@ -165,6 +166,19 @@ def evaluation(measured: Evaluation) -> None:
             f"Caution: the model was trained on {len(measured.trained_on)} of these {measured.n} images, so that the "
             "scores are better than those of new images."
         )
+
+
+def registration(found: Registration) -> None:
+    """How far two images lie apart, and where the result is."""
+    metres = f" ({found.largest * found.pixel:.1f} m)" if found.pixel else ""
+    rows, columns = found.shift
+    print(
+        f"Median shift {rows:+.2f} rows, {columns:+.2f} columns; the largest {found.largest:.1f} pixels{metres}; "
+        f"reliable in {100 * (1 - found.alignment.unsure):.0f} % of the common area"
+    )
+    for note in found.notes:
+        print(f"Note: {note}")
+    files({"alignment": found.path, "picture": found.picture})
 
 
 def run(done: Run, **more: Path) -> None:

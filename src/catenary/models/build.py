@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from catenary.errors import ConfigError, near_match
-from catenary.models.encoders import ENCODER_MODELS, EncoderUNet
+from catenary.models.encoder_unet import ENCODER_MODELS, EncoderUNet
 from catenary.models.layers import pick
 from catenary.models.unet import UNet
 from catenary.recipe import Model

@@ -15,7 +15,7 @@ Automated Segmentation of Solid Oxide Cell Anode Microscope Images", Keras, froz
 - ResNet50 in Keras has a bias in every convolution (26,560 values), which the normalisation behind it takes out again.
 - On VGG16 "10 million" are said to be trained. The encoder's 14,714,688 leave 11,145,729; the notebook freezes the
   first 19 layers of the whole, one more than the encoder has. If that is the first transposed convolution (1,049,088
-  values, drawn at random), 10,096,641 are left. `catenary.models.pretrained.freeze` stops at the encoder.
+  values, drawn at random), 10,096,641 are left. `catenary.models.freezing.freeze` stops at the encoder.
 - The activation stands before the normalisation, with dropout (0.4) behind it and on each skip.
 
 **TernausNet** (``ternausnet``; Iglovikov and Shvets 2018, arXiv:1801.05746): 3x3 transposed convolutions with an

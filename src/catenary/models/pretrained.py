@@ -1,4 +1,4 @@
-"""Pretrained weights for the encoders: fetched, checked, fitted to any number of channels, frozen and thawed.
+"""Pretrained weights for the encoders: fetched, checked, fitted to any number of channels.
 
 Nothing is ever half loaded: either every weight of the encoder comes from the file, or there is an error that says
 what does not fit. Only safetensors files are read, because a pickle (``.pth``, ``.pt``, ``.bin``) can run code.
@@ -11,25 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from catenary.errors import ConfigError, ModelError, near_match
-from catenary.models.encoders import Encoder
+from catenary.models.encoders import Encoder, encoder_of
 from catenary.types import Progress, silent
 
 __all__ = [
     "Pretrained",
     "adapted",
-    "freeze",
     "input_statistics",
     "load_encoder",
-    "parameter_groups",
-    "stages",
-    "unfreeze",
 ]
 
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
@@ -67,7 +63,7 @@ def load_encoder(network: nn.Module, source: str | Path, *, progress: Progress =
     The first layer is fitted to the network's channels, see `adapted`.
 
     Args:
-        network: An `catenary.models.encoders.EncoderUNet`, or what has such an `encoder`.
+        network: A `catenary.models.encoder_unet.EncoderUNet`, or what has such an `encoder`.
         source: ``"hub"`` for the weights that timm names first, ``"hub:TAG"`` for others of its list (as
             ``"hub:tv_in1k"``), or a ``.safetensors`` file of timm or, where the names are the same (ResNet, VGG), of
             torchvision. What the cache of the hub holds is used without a network; ``HF_HOME`` and ``HF_HUB_OFFLINE``
@@ -79,7 +75,7 @@ def load_encoder(network: nn.Module, source: str | Path, *, progress: Progress =
         ModelError: The weights cannot be fetched or read, are a pickle, or are not those of the encoder; the network
             is then as it was.
     """
-    encoder = _encoder(network)
+    encoder = encoder_of(network)
     name = encoder.name
     if str(source) == "hub" or str(source).startswith("hub:"):
         tag = str(source).partition(":")[2]
@@ -146,128 +142,6 @@ def input_statistics(encoder: str, channels: int, *, top: float = 1.0) -> Statis
             "prepare.normalise to 'image'"
         )
     return _spread(config.mean, channels, top), _spread(config.std, channels, top)
-
-
-def stages(network: nn.Module) -> list[list[nn.Module]]:
-    """The encoder's modules with parameters, by the first feature that they have a part in, the image's side first.
-
-    >>> from catenary.models.encoders import EncoderUNet
-    >>> [len(stage) for stage in stages(EncoderUNet(encoder="resnet18"))]
-    [2, 8, 10, 10, 10]
-    """
-    encoder = _encoder(network)
-    return [[encoder.get_submodule(name) for name in stage] for stage in encoder.stages()]
-
-
-def freeze(network: nn.Module, stages: int | Literal["all"] = "all") -> None:
-    """Keep the first stages of the encoder as they are: their parameters, and the running statistics of their norms.
-
-    These stay in evaluation mode whatever ``network.train()`` says, also in copies. What was frozen before and lies
-    deeper is thawed.
-
-    Args:
-        network: See `load_encoder`.
-        stages: How many, from the image's side; 0 thaws all.
-
-    Raises:
-        ConfigError: There are fewer stages.
-
-    >>> from catenary.models.encoders import EncoderUNet
-    >>> network = EncoderUNet(encoder="resnet18")
-    >>> freeze(network)
-    >>> any(p.requires_grad for p in network.encoder.parameters()), network.train().encoder.net.bn1.training
-    (False, False)
-    """
-    encoder = _encoder(network)
-    found = encoder.stages()
-    number = _number(stages, len(found))
-    encoder.frozen = tuple(name for stage in found[:number] for name in stage)
-    for name in (name for stage in found for name in stage):
-        for parameter in encoder.get_submodule(name).parameters(recurse=False):
-            parameter.requires_grad_(name not in encoder.frozen)
-    encoder.train(encoder.training)
-
-
-def unfreeze(network: nn.Module, stages: int | Literal["all"] = "all") -> list[nn.Parameter]:
-    """Let the deepest stages of the encoder learn, the others stay as they are (Howard and Ruder 2018).
-
-    Gradual unfreezing calls it with 1, then 2, and so on.
-
-    Args:
-        network: See `load_encoder`.
-        stages: How many, from the deepest.
-
-    Returns:
-        The parameters that it thawed, for ``optimizer.add_param_group`` when the optimiser was made without them.
-
-    Raises:
-        ConfigError: There are fewer stages.
-    """
-    encoder = _encoder(network)
-    number = _number(stages, len(encoder.stages()))
-    still = [p for p in encoder.parameters() if not p.requires_grad]
-    deepest = [name for stage in encoder.stages()[::-1][:number] for name in stage]
-    for name in deepest:
-        for parameter in encoder.get_submodule(name).parameters(recurse=False):
-            parameter.requires_grad_(True)
-    encoder.frozen = tuple(name for name in encoder.frozen if name not in {*deepest})
-    encoder.train(encoder.training)
-    return [p for p in still if p.requires_grad]
-
-
-def parameter_groups(
-    network: nn.Module, lr: float, encoder_lr: float | None = None, *, weight_decay: float = 0.0
-) -> list[dict[str, Any]]:
-    """What is to be trained, as groups for an optimiser: a pretrained encoder learns slower than a new decoder.
-
-    Biases and normalisations, which have one dimension, are spared the weight decay; what is frozen is in no group.
-
-    Args:
-        network: Any network; without an encoder it has one rate.
-        lr: Learning rate.
-        encoder_lr: That of the encoder; None for a tenth.
-        weight_decay: Of weights of more than one dimension.
-
-    Returns:
-        Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``scale``, the share of `lr`, for a schedule that
-        sets one rate for all.
-
-    >>> from catenary.models.encoders import EncoderUNet
-    >>> [(group["lr"], group["scale"]) for group in parameter_groups(EncoderUNet(encoder="resnet18"), 1e-3, 1e-4)]
-    [(0.001, 1.0), (0.001, 1.0), (0.0001, 0.1), (0.0001, 0.1)]
-    """
-    encoder = getattr(network, "encoder", None)
-    inside = {id(p) for p in encoder.parameters()} if isinstance(encoder, Encoder) else set()
-    slow = lr / 10 if encoder_lr is None else encoder_lr
-    free = [p for p in network.parameters() if p.requires_grad]
-    groups = []
-    for rate, chosen in (
-        (lr, [p for p in free if id(p) not in inside]),
-        (slow, [p for p in free if id(p) in inside]),
-    ):
-        for decay, members in (
-            (weight_decay, [p for p in chosen if p.ndim > 1]),
-            (0.0, [p for p in chosen if p.ndim <= 1]),
-        ):
-            if members:
-                groups.append({"params": members, "lr": rate, "weight_decay": decay, "scale": rate / lr})
-    return groups
-
-
-def _encoder(network: nn.Module) -> Encoder:
-    encoder = network if isinstance(network, Encoder) else getattr(network, "encoder", None)
-    if not isinstance(encoder, Encoder):
-        raise ConfigError(
-            f"a {type(network).__name__} has no pretrained encoder; take a network that has one, such as resnet50_unet"
-        )
-    return encoder
-
-
-def _number(stages: int | str, there: int) -> int:
-    number = there if stages == "all" else stages
-    if not isinstance(number, int) or not 0 <= number <= there:
-        raise ConfigError(f"the encoder has {there} stages, found {stages!r}; give a number up to that, or 'all'")
-    return number
 
 
 def _spread(values: Sequence[float], channels: int, top: float) -> tuple[float, ...]:

@@ -18,10 +18,12 @@ from catenary.predict.hdf5 import is_hdf5, read_hdf5_card, read_hdf5_weights
 from catenary.predict.quantities import CasePair
 from catenary.recipe import Recipe
 
-__all__ = ["FORMAT", "Card", "load_card", "load_weights", "model_path", "save_model"]
+__all__ = ["FORMAT", "MODEL", "Card", "load_card", "load_weights", "model_path", "save_model"]
 
 #: Version of the file's content; a newer one is refused by older programs.
 FORMAT = 1
+#: The model file of a run.
+MODEL = "model.safetensors"
 _KEY = "catenary"
 
 
@@ -78,11 +80,11 @@ def model_path(run: str | Path) -> Path:
     """
     path = Path(run)
     if path.is_dir():
-        path = path / "model.safetensors"
+        path = path / MODEL
         if not path.is_file():
-            raise ModelError(f"{run} holds no model.safetensors; give the folder of a finished run")
+            raise ModelError(f"{run} holds no {MODEL}; give the folder of a finished run")
     if not path.is_file():
-        raise ModelError(f"there is no model {run}; give the folder of a run or its model.safetensors")
+        raise ModelError(f"there is no model {run}; give the folder of a run or its {MODEL}")
     return path
 
 

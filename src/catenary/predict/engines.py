@@ -31,7 +31,7 @@ from catenary.predict.backends import (
     to_onnx,
     to_openvino,
 )
-from catenary.predict.card import Card
+from catenary.predict.card import MODEL, Card
 from catenary.predict.quantize import can_quantize, quantize
 
 __all__ = ["DRIFT", "ENGINES", "Opened", "Samples", "open_engine", "samples_like"]
@@ -94,7 +94,8 @@ def open_engine(name: str, model: Path, card: Card, *, samples: Samples | None =
 
     Args:
         name: ``"auto"``, ``"torch"`` or a key of `ENGINES`.
-        model: The model file; conversions are kept in ``engine/`` beside it.
+        model: The model file; conversions are kept beside it, in ``engine/`` or, where it has a name of its own, in
+            ``NAME.engine/``.
         card: Its card.
         samples: Tiles of real images for a conversion; it is checked with made-up ones when None.
 
@@ -123,7 +124,7 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
     engine = TorchEngine(model, card)
     if not engine.low:
         return Opened(engine)
-    folder = model.parent / "engine" / "torch"
+    folder = _kept_in(model) / "torch"
     made_for = {"model": _digest(model), "engine": engine.name}
     record = _read_record(folder)
     if {key: record.get(key) for key in made_for} != made_for:
@@ -135,6 +136,11 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
         write_json(_writable(folder) / _RECORD, record)
     engine.low = record["drift"] <= DRIFT and record["faster"]
     return Opened(engine, drift=record["drift"] if engine.low else 0.0)
+
+
+def _kept_in(model: Path) -> Path:
+    """Where the conversions of a model lie; files beside each other must not replace each other's."""
+    return model.parent / ("engine" if model.name == MODEL else f"{model.name}.engine")
 
 
 def _digest(model: Path) -> str:
@@ -152,7 +158,7 @@ def _has_gpu() -> bool:
 
 def _open_converted(name: str, model: Path, card: Card, samples: Samples | None) -> Opened:
     kind = ENGINES[name]
-    folder = model.parent / "engine" / name
+    folder = _kept_in(model) / name
     digest = _digest(model)
     record = _read_record(folder)
     if record.get("model") != digest or record.get("files") != _sizes(folder):

@@ -157,6 +157,7 @@ def strip(values: Mapping[str, Sequence[float]], *, name: str, alt: str, label: 
         axes.set_yticks(at, [shorten(row) for row in values])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_xlim(_floor(lowest) - 0.02, 1.02)
+        axes.set_xticks([tick for tick in axes.get_xticks() if _floor(lowest) - 0.02 <= tick <= 1])  # no score above 1
         axes.set_ylim(-0.6, len(values) - 0.4)
         axes.grid(axis="x", color=RULE, lw=0.6)
         axes.set_axisbelow(True)

@@ -13,9 +13,19 @@ from catenary.report.content import document
 from catenary.report.data import ReportData
 from catenary.report.document import Document
 from catenary.report.views import curve_charts, data_facts, gallery, measured, scores
-from catenary.report.words import SPLIT_WORDS, count, decimals, interval, metric_label, number, percent, sentence
+from catenary.report.words import (
+    SPLIT_WORDS,
+    count,
+    decimals,
+    figures,
+    interval,
+    metric_label,
+    number,
+    percent,
+    sentence,
+)
 
-__all__ = ["TEMPLATES", "provenance_rows", "render", "write_report"]
+__all__ = ["fill", "provenance_rows", "render", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -63,6 +73,28 @@ def write_report(data: ReportData, folder: Path) -> Path:
 
 def render(doc: Document, data: ReportData) -> str:
     """The page as HTML text: numbers from `doc`, pictures from `data`."""
+    from markupsafe import Markup
+
+    parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels) | data_facts(doc)
+    parts |= provenance_rows(doc.provenance)
+    parts["provenance"].insert(0, ("Network", doc.model))
+    parts["curve_charts"] = curve_charts(doc.history, data.monitor)
+    parts["training_note"] = _training_note(doc.provenance, bool(parts["curve_charts"]))
+    parts["rules"] = [
+        (name.replace("_", " ").capitalize(), rule) for name, rule in doc.conventions.items() if name not in METRICS
+    ]
+    parts["metric_rules"] = [(metric_label(name), rule) for name, rule in doc.conventions.items() if name in METRICS]
+    parts["findings"] = sorted(doc.findings, key=lambda f: ("error", "warning", "note").index(f.level))
+    for key in ("rows_chart", "strip_chart"):
+        parts[key] = Markup(parts[key])
+    for key in ("agreement_charts", "quantity_charts", "curve_charts"):
+        parts[key] = [Markup(chart) for chart in parts[key]]
+    parts["contents"] = _contents(doc, parts)
+    return fill("report.html.j2", doc=doc, view=parts, split_word=SPLIT_WORDS.get(doc.split, doc.split))
+
+
+def fill(template: str, **values: Any) -> str:
+    """A template with its values and the style that all pages share; text is escaped, `Markup` is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -76,29 +108,12 @@ def render(doc: Document, data: ReportData) -> str:
         "interval": interval,
         "decimals": decimals,
         "count": count,
-        "figures": lambda value: "–" if value is None else f"{value:.3g}",
+        "figures": figures,
         "metric": metric_label,
         "words": lambda text: text.replace("_", " "),
     }
-    parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels) | data_facts(doc)
-    parts |= provenance_rows(doc.provenance)
-    parts["provenance"].insert(0, ("Network", doc.model))
-    parts["curve_charts"] = curve_charts(doc.history, data.monitor)
-    parts["training_note"] = _training_note(doc.provenance, bool(parts["curve_charts"]))
-    parts["rules"] = [
-        (name.replace("_", " ").capitalize(), rule) for name, rule in doc.conventions.items() if name not in METRICS
-    ]
-    parts["metric_rules"] = [(metric_label(name), rule) for name, rule in doc.conventions.items() if name in METRICS]
-    parts["findings"] = sorted(doc.findings, key=lambda f: ("error", "warning", "note").index(f.level))
-    for key in ("rows_chart", "strip_chart"):
-        parts[key] = Markup(parts[key])
-    for key in ("agreement_charts", "curve_charts"):
-        parts[key] = [Markup(chart) for chart in parts[key]]
-    parts["contents"] = _contents(doc, parts)
-    style = environment.get_template("style.css.j2").render()
-    return environment.get_template("report.html.j2").render(
-        doc=doc, view=parts, style=Markup(style), split_word=SPLIT_WORDS.get(doc.split, doc.split)
-    )
+    style = Markup(environment.get_template("style.css.j2").render())
+    return environment.get_template(template).render(style=style, **values)
 
 
 def _contents(doc: Document, parts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,8 +14,8 @@ from catenary.errors import writing
 from catenary.io.files import write_text
 from catenary.metrics.evaluation import Difference
 from catenary.report.charts import ACCENT, INK, MUTED, RULE, SECOND, chart, shorten
-from catenary.report.html import TEMPLATES, provenance_rows
-from catenary.report.words import count, metric_label, number, percent, sentence
+from catenary.report.html import fill, provenance_rows
+from catenary.report.words import count, metric_label, number, percent
 from catenary.search import Choices, Range, Space, Trial, describe
 from catenary.search.importance import FEWEST, Importance
 
@@ -67,19 +67,8 @@ def write_search_report(data: SearchData, folder: Path) -> Path:
     Raises:
         OutputError: The folder cannot be written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {
-        "number": number,
-        "percent": percent,
-        "sentence": sentence,
-        "count": count,
-        "describe": describe,
-    }
     view: dict[str, Any] = {
         "label": metric_label(data.metric),
         "counts": _counts(data),
@@ -92,8 +81,7 @@ def write_search_report(data: SearchData, folder: Path) -> Path:
         "rows": _rows(data),
         "several": len({trial.host for trial in data.trials if trial.host}) > 1,
     } | provenance_rows(data.provenance)
-    style = Markup(environment.get_template("style.css.j2").render())
-    page = environment.get_template("search.html.j2").render(data=data, view=view, style=style)
+    page = fill("search.html.j2", data=data, view=view, describe=describe)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return write_text(folder / "report.html", page)

@@ -13,6 +13,7 @@ __all__ = [
     "SPLIT_WORDS",
     "count",
     "decimals",
+    "figures",
     "headline",
     "interval",
     "metric_label",
@@ -90,6 +91,21 @@ def number(value: float | int | None, digits: int = 3) -> str:
     if abs(value) >= 10:
         digits = 1 if abs(value) < 1000 else 0
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def figures(value: float | None) -> str:
+    """A quantity of any size for reading: three figures, no exponent where it can be done without.
+
+    >>> figures(4123.4), figures(0.0), figures(-0.00042), figures(2.5e9), figures(None)
+    ('4120', '0', '−0.00042', '2.5e+09', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = math.floor(math.log10(abs(value))) if value else 0
+    text = f"{value:.3g}" if not -5 < size < 6 else f"{round(value, 2 - size):.{max(0, 2 - size)}f}"
+    if "." in text and "e" not in text:
+        text = text.rstrip("0").rstrip(".")
+    return text.replace("-", "−")
 
 
 def decimals(score: Interval) -> int:

@@ -22,7 +22,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from catenary.data.cases import Dataset
 from catenary.errors import TrainingError
 from catenary.losses import build_loss, summed_over_processes
-from catenary.models.pretrained import parameter_groups
+from catenary.models.freezing import parameter_groups
 from catenary.predict.memory import keep_buffers
 from catenary.recipe import Recipe, Train
 from catenary.train.log import Log

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, ModelError
 from catenary.models import build
-from catenary.models.pretrained import adapted, freeze, load_encoder, stages, unfreeze
+from catenary.models.freezing import freeze, stages, unfreeze
+from catenary.models.pretrained import adapted, load_encoder
 from catenary.predict.card import load_card, load_weights
 from catenary.recipe import Recipe, Transfer
 from catenary.types import Progress, silent

@@ -8,14 +8,17 @@ from catenary.workflow.demo import demo
 from catenary.workflow.export import export
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
+from catenary.workflow.register import Registration, align
 from catenary.workflow.run import Run, load
 from catenary.workflow.tune import Tuned, tune
 from catenary.workflow.use import predict
 
 __all__ = [
     "Inspection",
+    "Registration",
     "Run",
     "Tuned",
+    "align",
     "compare",
     "demo",
     "evaluate",

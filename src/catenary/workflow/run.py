@@ -10,13 +10,14 @@ from catenary.data.splits import Splits
 from catenary.errors import ModelError
 from catenary.metrics.evaluation import Evaluation
 from catenary.plan import Plan
+from catenary.predict.card import MODEL
 
 if TYPE_CHECKING:
     from catenary.predict import Predictor
 
-__all__ = ["Run", "load", "read_evaluation"]
+__all__ = ["EVALUATION", "MODEL", "PLAN", "SPLITS", "Run", "load", "read_evaluation"]
 
-MODEL, PLAN, SPLITS, EVALUATION = "model.safetensors", "plan.json", "splits.json", "evaluation.json"
+PLAN, SPLITS, EVALUATION = "plan.json", "splits.json", "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)

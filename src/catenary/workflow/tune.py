@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +36,8 @@ from catenary.types import Progress, silent
 from catenary.workflow.fit import provenance
 from catenary.workflow.look import Known, as_recipe, decide_plan, get_to_know
 from catenary.workflow.run import read_evaluation
-from catenary.workflow.trial import best_so_far, metric_of, planned, run_trial
+from catenary.workflow.team import threads, train_together
+from catenary.workflow.trial import metric_of, planned
 
 __all__ = ["Tuned", "tune"]
 
@@ -50,8 +46,6 @@ STORAGE, BEST, TABLE = "study.db", "best.json", "trials.csv"
 TRIALS = 20
 #: A grid of more points is taken for a mistake.
 MOST = 2000
-#: Seconds between two looks at what the workers do.
-POLL = 1.0
 #: Fields of a trial's plan that a longer run on any machine decides for itself.
 _OPEN = (
     "train.minutes", "train.epochs", "train.steps", "train.ema", "train.precision", "train.channels_last",
@@ -168,7 +162,7 @@ def tune(
         "cases": _digest(known),
     }
     shared = _begin(url, study or known.dataset.name, folder, known, wish, wanted, request, trials, workers, progress)
-    _search(shared, folder, known, workers, progress)
+    train_together(shared, folder, known, workers, progress)
     return _conclude(shared, folder, known)
 
 
@@ -260,7 +254,7 @@ def _plan_search(
 ) -> tuple[dict[str, Any], int]:
     """Decide everything that all trials share; what goes into the storage, and the number of trials."""
     budget = {name: request[name] for name in ("minutes", "epochs", "steps")}
-    with _threads(workers):
+    with threads(workers):
         made = decide_plan(known, wish, **budget, progress=progress)
     if space is None:
         if request["sampler"] == "grid":
@@ -341,94 +335,6 @@ def _unbuildable(known: Known, made: Recipe, key: str, value: Any) -> str:
 def _value_of(recipe: Recipe, key: str) -> Any:
     section, _, name = key.rpartition(".")
     return getattr(getattr(recipe, section), name)
-
-
-@contextlib.contextmanager
-def _threads(workers: int) -> Iterator[None]:
-    """This worker's share of the machine's threads."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // workers))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _search(study: Study, folder: Path, known: Known, workers: int, progress: Progress) -> None:
-    """Train until no trial waits, here or in processes of their own."""
-    if workers == 1:
-        study.work(partial(run_trial, study=study, folder=folder, known=known, progress=progress))
-        return
-    context = multiprocessing.get_context("spawn")
-    team = []
-    for number in range(workers):
-        mine, theirs = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_worker, args=(study.url, study.name, folder, known, workers, theirs), name=f"tune-{number}"
-        )
-        process.start()
-        theirs.close()
-        team.append((process, mine))
-    try:
-        while any(process.is_alive() for process, _ in team):
-            _tell(study, progress)
-            next((process for process, _ in team if process.is_alive()), team[0][0]).join(POLL)
-    finally:
-        for process, _ in team:
-            if process.is_alive():
-                process.terminate()
-        for process, _ in team:
-            process.join()
-        study.reclaim()
-    _tell(study, progress)
-    for process, mine in team:
-        if mine.poll():
-            try:
-                kind, text = mine.recv()
-            except EOFError:  # it ended without a word: well, or by a signal
-                kind, text = "", ""
-            if kind:
-                raise {"ConfigError": ConfigError, "OutputError": OutputError}.get(kind, TrainingError)(text)
-        if process.exitcode:
-            raise TrainingError(
-                f"a worker died (exit code {process.exitcode}), most likely since the memory was used up; "
-                "go on with --resume and fewer --workers"
-            )
-
-
-def _tell(study: Study, progress: Progress) -> None:
-    rows = study.trials()
-    ended = sum(row.state in ("complete", "pruned", "failed") for row in rows)
-    running = ", ".join(str(row.number + 1) for row in rows if row.state == "running")
-    now = f", running {running}" if running else ""
-    progress(f"searching: {ended} of {len(rows)} trials{best_so_far(rows)}{now}", ended, len(rows))
-
-
-def _worker(url: str, name: str, folder: Path, known: Known, workers: int, answer: Connection) -> None:
-    """One process of a search."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes an interrupt on
-    parent = multiprocessing.parent_process()
-    try:
-        with _threads(workers):
-            study = Study(url, name)
-            study.join()
-            study.work(
-                partial(run_trial, study=study, folder=folder, known=known, progress=silent),
-                go_on=lambda: parent is None or parent.is_alive(),
-            )
-    except KeyboardInterrupt:
-        pass
-    except CatenaryError as error:
-        answer.send((type(error).__name__, str(error)))
-    except Exception as error:
-        answer.send(("TrainingError", f"a worker failed: {type(error).__name__}: {' '.join(str(error).split())}"))
 
 
 def _conclude(study: Study, folder: Path, known: Known) -> Tuned:

@@ -1,0 +1,201 @@
+"""Georeferenced images of any size, read window by window: GeoTIFF, COG, VRT and what else GDAL opens.
+
+Nothing here reads a whole file. Another raster's grid is met by warping each window as it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from catenary.errors import InputError, MissingExtra
+from catenary.types import Grid, Image
+
+__all__ = ["Raster", "Windowed", "open_raster"]
+
+#: Bytes of decoded blocks that the library may keep, for all files together; its own default is 5 % of the memory.
+CACHE = 256 << 20
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """What is read window by window."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """Where the pixels lie."""
+        ...
+
+    def read(self, row: int, column: int, height: int, width: int) -> Image:
+        """The pixels of a window, which may reach beyond the borders: there is no data."""
+        ...
+
+
+class Raster:
+    """An open file, or a view of one on another grid; a context manager.
+
+    Attributes:
+        path: The file.
+        shape: Rows and columns.
+        bands: Number of bands, an alpha band not counted.
+        dtype: Type of the pixels.
+        grid: Affine, CRS, and the spacing where the CRS is projected in metres.
+    """
+
+    def __init__(self, path: Path, source: Any, crs: Any) -> None:
+        self.path = path
+        self.shape = (int(source.height), int(source.width))
+        self.dtype = str(source.dtypes[0])
+        self.crs = crs
+        self._source = source
+        kinds = [kind.name for kind in source.colorinterp]
+        self._bands = [number for number, kind in enumerate(kinds, 1) if kind != "alpha"]
+        self.bands = len(self._bands)
+        self.grid = _grid(source.transform, crs)
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._source.close()
+
+    def read(self, row: int, column: int, height: int, width: int) -> Image:
+        """The pixels of a window; beyond the borders, and where the file says so, `Image.valid` is False.
+
+        Raises:
+            InputError: The file is damaged there.
+        """
+        array = np.zeros((self.bands, height, width), self.dtype)
+        valid = np.zeros((height, width), bool)
+        top, left = max(0, row), max(0, column)
+        bottom, right = min(self.shape[0], row + height), min(self.shape[1], column + width)
+        if top < bottom and left < right:
+            inside = (slice(top - row, bottom - row), slice(left - column, right - column))
+            array[:, *inside], valid[inside] = self._pixels(
+                ((top, bottom), (left, right)), (bottom - top, right - left)
+            )
+        a, b, c, d, e, f = self.grid.affine or (1, 0, 0, 0, 1, 0)
+        moved = (a, b, a * column + b * row + c, d, e, d * column + e * row + f)
+        grid = Grid(spacing=self.grid.spacing, unit=self.grid.unit, affine=moved, crs=self.grid.crs)
+        return Image(array=array, grid=grid, valid=valid, source=str(self.path))
+
+    def overview(self, side: int) -> Image:
+        """The whole raster, its longer side brought down to `side` pixels (never up)."""
+        factor = min(1.0, side / max(self.shape))
+        size = tuple(max(1, round(n * factor)) for n in self.shape)
+        array, valid = self._pixels(((0, self.shape[0]), (0, self.shape[1])), (size[0], size[1]))
+        return Image(array=array, valid=valid, source=str(self.path))
+
+    def onto(self, other: Raster) -> Raster:
+        """This raster on the grid of another, as a view: each window is warped (bilinear) when it is read."""
+        from rasterio.enums import Resampling
+        from rasterio.transform import Affine
+        from rasterio.vrt import WarpedVRT
+
+        bare = self._source.nodata is None and self._source.count == self.bands
+        with _reading(self.path):
+            view = WarpedVRT(
+                self._source,
+                src_crs=self.crs,
+                crs=other.crs,
+                transform=Affine(*(other.grid.affine or ())),
+                height=other.shape[0],
+                width=other.shape[1],
+                resampling=Resampling.bilinear,
+                add_alpha=bare,
+                warp_mem_limit=64,
+            )
+        return Raster(self.path, view, other.crs)
+
+    def _pixels(self, window: tuple[tuple[int, int], tuple[int, int]], size: tuple[int, int]) -> tuple[Any, Any]:
+        from rasterio.enums import Resampling
+
+        with _reading(self.path):
+            array = self._source.read(
+                self._bands, window=window, out_shape=(self.bands, *size), resampling=Resampling.average
+            )
+            valid = self._source.dataset_mask(window=window, out_shape=size, resampling=Resampling.nearest) > 0
+        return array, valid
+
+
+def open_raster(path: str | Path, *, crs: str | None = None) -> Raster:
+    """Open a georeferenced image.
+
+    Args:
+        path: GeoTIFF, COG, VRT, ...
+        crs: Its coordinate reference system where the file states none, for example ``"EPSG:32637"``.
+
+    Raises:
+        InputError: It cannot be opened, has no place on earth, or states another CRS than `crs`.
+        MissingExtra: rasterio is not installed.
+    """
+    try:
+        import rasterio
+        from rasterio.crs import CRS
+        from rasterio.errors import CRSError, NotGeoreferencedWarning
+    except ImportError:
+        raise MissingExtra("rasterio", "geo") from None
+    import os
+    import warnings
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; give a georeferenced image, such as a GeoTIFF")
+    os.environ.setdefault("GDAL_CACHEMAX", str(CACHE >> 20))
+    with _reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said below, in our words
+        source = rasterio.open(path)
+    try:
+        given = CRS.from_user_input(crs) if crs else None
+    except CRSError as error:
+        source.close()
+        raise InputError(f"'{crs}' is no coordinate reference system; give one such as EPSG:32637") from error
+    problem = ""
+    if source.transform.is_identity:
+        problem = f"{path} has no place on earth (no geotransform); georeference it first"
+    elif source.crs is None and given is None:
+        problem = f"{path} states no coordinate reference system; name it, as in EPSG:32637"
+    elif source.crs is not None and given is not None and source.crs != given:
+        problem = f"{path} states {_name(source.crs)}, found {crs} given; leave it out, or correct the file"
+    elif source.transform.is_degenerate:
+        problem = f"{path} has a geotransform that brings all pixels onto a line; georeference it again"
+    if problem:
+        source.close()
+        raise InputError(problem)
+    return Raster(path, source, source.crs or given)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (RasterioError, OSError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"{path} cannot be read ({reason}); copy it again from its source") from error
+
+
+def _grid(transform: Any, crs: Any) -> Grid:
+    a, b, c, d, e, f = transform[:6]
+    metres = bool(crs and crs.is_projected and crs.linear_units_factor[1] == 1.0)
+    spacing = ((b * b + e * e) ** 0.5, (a * a + d * d) ** 0.5) if metres else None
+    return Grid(spacing=spacing, unit="m" if metres else None, affine=(a, b, c, d, e, f), crs=_name(crs))
+
+
+def _name(crs: Any) -> str:
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt())
