@@ -1,10 +1,13 @@
 """Georeferenced rasters read by windows, and two of one place laid onto each other."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
 
 from catenary.align import Aligned, Alignment, align_rasters, read_alignment
+from catenary.align.alignment import _whole_shift
 from catenary.align.blocks import edges, shift_between
 from catenary.align.field import smooth_field
 from catenary.cli.main import main
@@ -12,37 +15,9 @@ from catenary.errors import ConfigError, InputError, OutputError
 from catenary.io.raster import open_raster
 from catenary.types import Grid, Image
 from catenary.workflow import align
+from rasters import ORIGIN, UTM, displaced, town, write
 
 rasterio = pytest.importorskip("rasterio")
-UTM = "EPSG:32637"
-ORIGIN = (500_000.0, 4_100_000.0)
-
-
-def town(side, seed=0):
-    """Roofs, roads and texture, as uint8 ``(3, side, side)``."""
-    rng = np.random.default_rng(seed)
-    ground = cv2.GaussianBlur(rng.normal(size=(side, side)).astype(np.float32), (0, 0), 6) * 150 + 110
-    for _ in range(side // 4):
-        (y, x), (h, w), value = rng.integers(0, side, 2), rng.integers(6, 30, 2), rng.integers(30, 230)
-        cv2.rectangle(ground, (int(x), int(y)), (int(x + w), int(y + h)), float(value), -1)
-    ground = cv2.GaussianBlur(ground, (0, 0), 0.8)
-    return np.clip(np.stack([ground, 0.9 * ground + 10, 0.8 * ground]), 0, 255).astype(np.uint8)
-
-
-def write(path, array, *, crs=UTM, transform=None, **more):
-    transform = transform or rasterio.Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])
-    profile = {"count": len(array), "height": array.shape[1], "width": array.shape[2], "dtype": array.dtype}
-    with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=transform, **profile, **more) as file:
-        file.write(array)
-    return path
-
-
-def displaced(array, rows, columns):
-    """What lay at ``(y, x)`` lies at ``(y + rows, x + columns)``; shifts may be arrays."""
-    y, x = np.indices(array.shape[1:]).astype(np.float32)
-    source = (x - columns).astype(np.float32), (y - rows).astype(np.float32)
-    planes = [cv2.remap(plane, *source, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT) for plane in array]
-    return np.stack(planes)
 
 
 class Plain:
@@ -275,14 +250,25 @@ def test_the_command_writes_the_shift_and_a_picture(tmp_path, capsys):
     assert main(given) == 2
     assert "after.tif states no coordinate reference system" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert main([*given, "--post-crs", UTM, "--reach", "48"]) == 0
-    assert "Median shift +40.0" in (told := capsys.readouterr().out)
-    assert "columns; the largest 41." in told
+    assert main([*given, "--post-crs", UTM, "--reach", "16"]) == 0
+    told = re.search(
+        r"Median shift ([+-][\d.]+) rows, ([+-][\d.]+) columns; the largest 41.* m", capsys.readouterr().out
+    )
+    assert [float(number) for number in told.groups()] == pytest.approx([40, -12], abs=0.05)
     assert read_alignment(tmp_path / "out" / "alignment.json").shape == (400, 400)
     picture = cv2.imread(str(tmp_path / "out" / "alignment.png"))
     assert picture.shape == (400, 808, 3)
     with pytest.raises(OutputError, match="already holds an alignment"):
         align(before, before, out=tmp_path / "out")
+
+
+def test_images_of_two_places_are_not_shifted_and_it_is_said(tmp_path, capsys):
+    paths = [write(tmp_path / f"{seed}.tif", town(320, seed)) for seed in (1, 2)]
+    with open_raster(paths[0]) as first, open_raster(paths[1]) as second:
+        assert _whole_shift(first, second, 16) == (0, 0)
+    found = align(*paths, out=tmp_path / "out", block=96, reach=16)
+    assert found.alignment.unsure > 0.9
+    assert found.notes
 
 
 @pytest.mark.real

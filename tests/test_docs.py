@@ -11,6 +11,7 @@ import pytest
 
 from catenary.cli.docs import page
 from catenary.cli.main import COMMANDS, WIDTH, main, program
+from rasters import displaced, town, write
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -102,6 +103,9 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
     PIL.Image.open(fresh).save(tmp_path / "photo.jpg")
     fresh.rename(tmp_path / "new" / "other.png")
     shutil.rmtree(tmp_path / "new" / "masks")
+    ground = town(200)
+    write(tmp_path / "before.tif", ground)
+    write(tmp_path / "after.tif", displaced(ground, 3.0, 1.0))
     small = ["--set", "model.widths=[8,16]", "--set", "sample.patch=[64,64]", "--set", "sample.batch=2"]
 
     (python,) = blocks(ROOT / "README.md", "python")
@@ -129,5 +133,6 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
         "masks/measurements.csv",
         "measured/report.json",
         "runs/deep/model.safetensors",
+        "aligned/alignment.json",
     ):
         assert (tmp_path / written).is_file(), written

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from catenary.align.blocks import OVERLAP, shift_between
-from catenary.align.field import smooth_field
+from catenary.align.field import BEND, smooth_field
 from catenary.errors import ConfigError, InputError
 from catenary.io.files import write_json
 from catenary.io.raster import Windowed
@@ -24,6 +26,14 @@ __all__ = ["Aligned", "Alignment", "align_rasters", "read_alignment"]
 FORMAT = "catenary.alignment/1"
 #: Longer side of the overview on which the shift of the whole scene is looked for first.
 OVERVIEW = 1024
+#: On it the scene may be shifted by its shorter side divided by this.
+WHOLE = 8
+#: Blocks are half their side apart, or so far that no more than these lie along the shorter side.
+NODES = 48
+#: Side of the smallest blocks of the second look.
+SMALLEST = 64
+#: It looks at least so far: where few shifts are tried, chance has it easier.
+LEAST_REACH = 10
 #: Confidence from which on a node is called reliable; half of the blocks around it agree.
 SURE = 0.1
 
@@ -135,7 +145,8 @@ def align_rasters(
     """Find where the pixels of `first` lie in `second`, which must be on the same grid.
 
     The shift of the whole scene is looked for on an overview, then that of each block around it; blocks that depart
-    from their neighbours are dropped, and a smooth field is laid through the others.
+    from their neighbours are dropped, and a smooth field is laid through the others. A second look with smaller blocks
+    refines it.
 
     Args:
         first: The raster whose grid counts, for example the image before.
@@ -153,18 +164,40 @@ def align_rasters(
     if first.shape != second.shape:
         raise InputError(f"rasters of one grid have one size, found {first.shape} and {second.shape}")
     base = _whole_shift(first, second, reach)
+    found = _look(first, second, block, reach, base, partial(progress, "aligning"))
+    if not found.common.any():
+        raise InputError("the two images have no pixel in common; give images of one place")
+    # Once more against the image that is laid straight: smaller blocks, so that the field may bend more.
+    block, reach = max(SMALLEST, block // 2), max(LEAST_REACH, reach // 3)
+    straight = Aligned(second, found)
+    rest = _look(first, straight, block, reach, (0, 0), partial(progress, "refining"), bend=BEND / 2)
+    return _composed(found, rest)
+
+
+def _look(
+    first: Windowed,
+    second: Windowed,
+    block: int,
+    reach: int,
+    base: tuple[int, int],
+    progress: Callable[[int, int], None],
+    bend: float = BEND,
+) -> Alignment:
+    """Compare blocks spread evenly over the rasters, and lay a smooth field through what they say."""
     sides = [min(block, n) for n in first.shape]
-    step = max(block // 4, min(block, min(first.shape) // 8))
-    starts = [np.unique(np.linspace(0, n - side, max(1, math.ceil((n - side) / step) + 1)).round().astype(int))
-              for n, side in zip(first.shape, sides, strict=True)]  # fmt: skip
+    apart = max(block // 2, min(first.shape) // NODES)
+    starts = [
+        np.unique(np.linspace(0, n - side, math.ceil((n - side) / apart) + 1).round().astype(int))
+        for n, side in zip(first.shape, sides, strict=True)
+    ]
     shifts = np.zeros((len(starts[0]), len(starts[1]), 2))
     confidence = np.zeros(shifts.shape[:2])
     common = np.zeros(confidence.shape, bool)
+    inner = slice(reach, -reach)
     for i, row in enumerate(starts[0]):
         for j, column in enumerate(starts[1]):
             a = first.read(int(row), int(column), *sides)
             b = second.read(int(row) - reach + base[0], int(column) - reach + base[1], *(n + 2 * reach for n in sides))
-            inner = slice(reach, -reach)
             both = np.ones(a.shape, bool) if a.valid is None else a.valid
             both = both if b.valid is None else both & b.valid[inner, inner]
             common[i, j] = both.mean() >= OVERLAP
@@ -172,11 +205,9 @@ def align_rasters(
                 found = shift_between(a, b, reach=reach)
                 shifts[i, j] = found.rows + base[0], found.columns + base[1]
                 confidence[i, j] = found.confidence
-        progress("aligning", i + 1, len(starts[0]))
-    if not common.any():
-        raise InputError("the two images have no pixel in common; give images of one place")
+        progress(i + 1, len(starts[0]))
     rows, columns = (start + (side - 1) / 2 for start, side in zip(starts, sides, strict=True))
-    field = smooth_field(rows, columns, shifts, confidence)
+    field = smooth_field(rows, columns, shifts, confidence, bend=bend)
     return Alignment(
         shape=first.shape,
         grid=first.grid,
@@ -186,6 +217,19 @@ def align_rasters(
         confidence=field.confidence,
         common=common,
     )
+
+
+def _composed(found: Alignment, rest: Alignment) -> Alignment:
+    """`found`, and then `rest`, which was measured on the image that `found` had laid straight."""
+    shifts, confidence = rest.shifts.copy(), rest.confidence.copy()
+    before = np.concatenate([found.shifts, found.confidence[..., None]], axis=-1)
+    for i, row in enumerate(rest.rows):
+        for j, column in enumerate(rest.columns):
+            at = np.array([row, column]) + rest.shifts[i, j]
+            down, across, sure = found.between(before, at[:1], at[1:])[:, 0, 0]
+            shifts[i, j] += down, across
+            confidence[i, j] = max(confidence[i, j], sure)  # what the larger blocks knew is not forgotten
+    return replace(rest, shifts=shifts, confidence=confidence)
 
 
 class Aligned:
@@ -227,6 +271,7 @@ def _whole_shift(first: Any, second: Any, reach: int) -> tuple[int, int]:
     if not (hasattr(first, "overview") and hasattr(second, "overview")):
         return (0, 0)
     a, b = first.overview(OVERVIEW), second.overview(OVERVIEW)
+    reach = max(reach, min(a.shape) // WHOLE)
     pad = [(reach, reach)] * 2
     valid = np.ones(b.shape, bool) if b.valid is None else b.valid
     wide = Image(array=np.pad(b.array, [(0, 0), *pad]), valid=np.pad(valid, pad))

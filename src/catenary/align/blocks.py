@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Complex64, Num
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 
 from catenary.types import Image
 
@@ -49,15 +50,14 @@ def edges(image: Image) -> tuple[Complex64[np.ndarray, "h w"], Bool[np.ndarray, 
     valid = np.ones(grey.shape, bool) if image.valid is None else image.valid
     if not valid.any():
         return np.zeros(grey.shape, np.complex64), valid
-    grey = np.where(valid, grey, grey[valid].mean())
-    gradient = ndimage.gaussian_filter(grey, SIGMA, order=(0, 1)) + 1j * ndimage.gaussian_filter(
-        grey, SIGMA, order=(1, 0)
-    )
-    known = ndimage.binary_erosion(valid, iterations=round(4 * SIGMA), border_value=1)
+    grey = cv2.GaussianBlur(np.where(valid, grey, grey[valid].mean()), (0, 0), SIGMA)
+    gradient = cv2.Sobel(grey, cv2.CV_32F, 1, 0) + np.complex64(1j) * cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    near = np.ones((2 * round(4 * SIGMA) + 1,) * 2, np.uint8)
+    known = cv2.erode(valid.astype(np.uint8), near) > 0
     size = np.abs(gradient)
     middle = float(np.median(size[known])) if known.any() else 0.0
     field = np.divide(gradient**2, size * (size + middle), out=np.zeros_like(gradient), where=known & (size > 0))
-    return field.astype(np.complex64), known
+    return field, known
 
 
 def shift_between(first: Image, second: Image, *, reach: int) -> Shift:
