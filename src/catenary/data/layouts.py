@@ -16,6 +16,7 @@ from catenary.data.cases import Case, Dataset
 from catenary.data.description import describe_labels, read_description
 from catenary.data.findings import Finding
 from catenary.data.pairs import Found, finding, is_mask_name, make_unique, natural, pair, report_alone
+from catenary.data.xbd import xbd_layout
 from catenary.errors import CatenaryError, ConfigError, DataError
 from catenary.io import IMAGE_SUFFIXES, orientation
 from catenary.types import Grid
@@ -46,7 +47,8 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     Understands a ``manifest.csv`` (any image columns, whose channels are stacked; ``mask``; optional ``name``,
     ``group``, ``split``), ISIC pairs (``x.jpg`` with ``x_segmentation.png``, in one folder or two, also the official
     training, validation and test folders), ``images/`` beside ``masks/`` (and many synonyms, also within ``train/``,
-    ``val/``, ``test/`` or with those inside them), and ``x.png`` beside ``x_mask.png``. A ``dataset.toml`` beside
+    ``val/``, ``test/`` or with those inside them), ``x.png`` beside ``x_mask.png``, and xBD (pairs of satellite images
+    with their JSON labels). A ``dataset.toml`` beside
     them may say more, see `catenary.data.description.Description`.
 
     What is wrong with single files becomes `Dataset.findings`; this raises only when nothing is left.
@@ -67,6 +69,9 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read ({error.strerror}); check its rights") from error
     make_unique(found, root)
+    if found.classes and not (described.entries or described.classes or classes):
+        stated = {"classes": found.classes, "values": tuple(range(len(found.classes))), "ignore": found.ignore}
+        described = described.model_copy(update=stated)
     cases = sorted(_grouped(found.cases, group or described.group), key=lambda case: natural(case.name))
     labels, noticed = describe_labels([case.mask for case in cases if case.mask is not None], described, classes)
     return Dataset(
@@ -201,6 +206,7 @@ def _side_by_side_layout(root: Path) -> Found | None:
 
 LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "manifest.csv": _manifest_layout,
+    "xBD": xbd_layout,
     "ISIC pairs": _isic_layout,
     "images/ and masks/": _folders_layout,
     "pairs side by side": _side_by_side_layout,

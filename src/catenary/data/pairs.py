@@ -24,9 +24,17 @@ _NAMED = 5
 
 @dataclass
 class Found:
-    """Pairs that a layout found, and what it noticed."""
+    """Pairs that a layout found, and what it noticed.
+
+    Attributes:
+        layout: How they were found, in words.
+        classes, ignore: Names of the values 0, 1, ... and the value to ignore, where the layout says what they mean.
+        cases, findings: The pairs, and what was noticed.
+    """
 
     layout: str
+    classes: tuple[str, ...] = ()
+    ignore: int | None = None
     cases: list[Case] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

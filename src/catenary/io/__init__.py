@@ -6,7 +6,7 @@ is, its first bytes decide: a PNG that is named ``.jpg`` is read as what it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from catenary.errors import InputError, OutputError
 from catenary.io.pictures import picture_header, read_picture, read_picture_mask, write_bmp, write_jpeg, write_png
 from catenary.io.pixels import read_bytes
+from catenary.io.polygons import read_xbd
 from catenary.io.tiff import read_tiff, read_tiff_mask, tiff_header, write_tiff
 from catenary.types import Grid, Image
 
@@ -49,6 +50,7 @@ MASK_READERS: dict[str, Callable[..., NDArray[Any]]] = {
     ".bmp": read_picture_mask,
     ".tif": read_tiff_mask,
     ".tiff": read_tiff_mask,
+    ".json": read_xbd,
 }
 WRITERS: dict[str, Callable[..., None]] = {
     ".png": write_png,
@@ -92,7 +94,7 @@ def read_mask(path: str | Path, *, palette: Literal["index", "colour"] = "index"
         InputError: See `read_image`; or the values are not whole numbers.
     """
     path = Path(path)
-    return MASK_READERS[_kind(path)](path, palette=palette)
+    return MASK_READERS[_kind(path, MASK_READERS)](path, palette=palette)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -171,7 +173,7 @@ def _header(path: Path) -> tuple[int, int, int]:
     return tiff_header(path) if _kind(path) in (".tif", ".tiff") else picture_header(path)
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path, readers: Mapping[str, object] = READERS) -> str:
     """The ending that fits the content."""
     try:
         with path.open("rb") as file:
@@ -184,6 +186,6 @@ def _kind(path: Path) -> str:
         if head.startswith(signature):
             return suffix
     suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise InputError(f"{path} is of no known image format; give one of {', '.join(READERS)}")
+    if suffix not in readers:
+        raise InputError(f"{path} is of no known image format; give one of {', '.join(readers)}")
     return suffix
