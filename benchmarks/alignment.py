@@ -14,23 +14,10 @@ import cv2
 import numpy as np
 
 from catenary.align import align_rasters
-from catenary.io.raster import open_raster
+from catenary.io.raster import Pixels, open_raster
 from catenary.types import Image
 
 UP_TO = 20
-
-
-class Displaced:
-    """A raster in memory."""
-
-    def __init__(self, array, valid, grid):
-        self.array, self.valid, self.grid, self.shape = array, valid, grid, array.shape[1:]
-
-    def read(self, row, column, height, width):
-        pad = max(0, -row, -column, row + height - self.shape[0], column + width - self.shape[1])
-        array, valid = np.pad(self.array, [(0, 0), (pad, pad), (pad, pad)]), np.pad(self.valid, pad)
-        window = (slice(row + pad, row + pad + height), slice(column + pad, column + pad + width))
-        return Image(array=array[:, *window], valid=valid[window])
 
 
 def smooth(rng, shape, sigma):
@@ -62,7 +49,7 @@ def main():
                 valid = patches > np.quantile(patches, 0.3)
                 start = time.perf_counter()
                 later = np.clip(later, 0, 255).astype(np.uint8)
-                found = align_rasters(raster, Displaced(later, valid, raster.grid), reach=UP_TO + 4)
+                found = align_rasters(raster, Pixels(Image(array=later, valid=valid)), reach=UP_TO + 4)
                 seconds = time.perf_counter() - start
                 error = np.linalg.norm(found.at(0, 0, *raster.shape) - truth, axis=0)[valid]
                 print(

@@ -12,29 +12,16 @@ from catenary.align.blocks import edges, shift_between
 from catenary.align.field import smooth_field
 from catenary.cli.main import main
 from catenary.errors import ConfigError, InputError, OutputError
-from catenary.io.raster import open_raster
-from catenary.types import Grid, Image
+from catenary.io.raster import Pixels, open_raster
+from catenary.types import Image
 from catenary.workflow import align
 from rasters import ORIGIN, UTM, displaced, town, write
 
 rasterio = pytest.importorskip("rasterio")
 
 
-class Plain:
-    """An array as a raster."""
-
-    grid = Grid()
-
-    def __init__(self, array, valid=None):
-        self.array, self.shape = array, array.shape[1:]
-        self.valid = np.ones(self.shape, bool) if valid is None else valid
-
-    def read(self, row, column, height, width):
-        pad = max(0, -row, -column, row + height - self.shape[0], column + width - self.shape[1])
-        array = np.pad(self.array, [(0, 0), (pad, pad), (pad, pad)])
-        valid = np.pad(self.valid, pad)
-        window = (slice(row + pad, row + pad + height), slice(column + pad, column + pad + width))
-        return Image(array=array[:, *window], valid=valid[window])
+def plain(array, valid=None):
+    return Pixels(Image(array=array, valid=valid))
 
 
 # Rasters
@@ -56,6 +43,19 @@ def test_windows_are_those_of_the_file_and_beyond_it_there_is_no_data(tmp_path):
         assert not edge.valid[:5].any()
         assert not raster.read(500, 0, 8, 8).valid.any()
         assert raster.overview(25).shape == (25, 25)
+
+
+def test_an_image_in_memory_is_read_like_a_file(tmp_path):
+    array = town(100)
+    with open_raster(write(tmp_path / "a.tif", array)) as raster:
+        memory = Pixels(raster.read(0, 0, 100, 100))
+        assert (memory.shape, memory.grid) == (raster.shape, raster.grid)
+        for window in ((10, 20, 30, 40), (-5, 90, 20, 20), (500, 0, 8, 8), (-40, -40, 20, 20), (90, -10, 30, 200)):
+            one, other = memory.read(*window), raster.read(*window)
+            np.testing.assert_array_equal(one.array, other.array)
+            np.testing.assert_array_equal(one.valid, other.valid)
+            assert one.grid == other.grid
+    assert memory.overview(30).shape == (25, 25)
 
 
 def test_nodata_alpha_and_masks_say_where_nothing_is_known(tmp_path):
@@ -202,12 +202,12 @@ def pair():
 
 def test_a_smooth_displacement_is_found_within_half_a_pixel(pair):
     array, later, valid, truth = pair
-    found = align_rasters(Plain(array), Plain(later, valid), block=128, reach=16)
+    found = align_rasters(plain(array), plain(later, valid), block=128, reach=16)
     error = np.linalg.norm(found.at(0, 0, 640, 640) - truth, axis=0)[40:-40, 40:-40]
     assert np.median(error) < 0.25
     assert np.quantile(error, 0.95) < 0.6
     assert found.unsure < 0.1
-    view = Aligned(Plain(later, valid), found)
+    view = Aligned(plain(later, valid), found)
     part, again = view.read(100, 120, 200, 180), view.read(150, 170, 50, 60)
     np.testing.assert_array_equal(part.array[:, 50:100, 50:110], again.array)
     same = (255 * (array[:, 100:300, 120:300] / 255.0) ** 1.6)[:, part.valid]
@@ -217,7 +217,7 @@ def test_a_smooth_displacement_is_found_within_half_a_pixel(pair):
 
 def test_an_alignment_is_kept_in_a_small_file(pair, tmp_path):
     array, later, valid, _ = pair
-    found = align_rasters(Plain(array), Plain(later, valid), block=160, reach=16)
+    found = align_rasters(plain(array), plain(later, valid), block=160, reach=16)
     again = read_alignment(found.save(tmp_path / "a.json"))
     assert isinstance(again, Alignment)
     np.testing.assert_allclose(again.at(3, 5, 70, 90), found.at(3, 5, 70, 90), atol=1e-3)
@@ -229,17 +229,17 @@ def test_an_alignment_is_kept_in_a_small_file(pair, tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_alignment(tmp_path / "absent.json")
     with pytest.raises(InputError, match=r"is of rasters of \(640, 640\), found \(32, 32\)"):
-        Aligned(Plain(town(32)), found)
+        Aligned(plain(town(32)), found)
 
 
 def test_what_cannot_be_aligned_is_said():
-    one = Plain(town(128))
+    one = plain(town(128))
     with pytest.raises(ConfigError, match="block = 16 and reach = 32 find nothing"):
         align_rasters(one, one, block=16)
     with pytest.raises(InputError, match="one size, found"):
-        align_rasters(one, Plain(town(96)))
+        align_rasters(one, plain(town(96)))
     with pytest.raises(InputError, match="no pixel in common"):
-        align_rasters(one, Plain(town(128), np.zeros((128, 128), bool)))
+        align_rasters(one, plain(town(128), np.zeros((128, 128), bool)))
 
 
 def test_the_command_writes_the_shift_and_a_picture(tmp_path, capsys):

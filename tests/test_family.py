@@ -16,6 +16,7 @@ from catenary.models.decoders import DECODERS
 from catenary.models.layers import DOWNS, UPS
 from catenary.models.skips import SKIPS, AttentionGate
 from catenary.recipe import Model
+from reach import farthest_gradient
 
 SMALL = {"widths": (4, 6, 8), "norm": "batch"}
 SHAPE = {2: (17, 5), 3: (3, 9, 5)}
@@ -218,13 +219,7 @@ def test_receptive_field_is_where_gradients_end(settings):
     network = network.double().eval()
     if settings.get("topology") == "unet3plus":
         network.decoder.pool = nn.functional.avg_pool2d  # a maximum passes the gradient of one pixel only
-    step, size = network.geometry.multiple, 128
-    farthest = 0
-    for pixel in range(size // 2, size // 2 + step):
-        x = torch.randn(1, 1, size, size, dtype=torch.float64, requires_grad=True)
-        (gradient,) = torch.autograd.grad(network(x)[0, 0, pixel, pixel], x)
-        farthest = max(farthest, int((gradient[0, 0].nonzero() - pixel).abs().max()))
-    assert receptive_field(network) == farthest
+    assert receptive_field(network) == farthest_gradient(network, 128)
 
 
 def test_weights_of_the_whole_image_leave_no_receptive_field():

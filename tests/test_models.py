@@ -14,6 +14,7 @@ from catenary.models.borders import mirror
 from catenary.models.layers import ACTIVATIONS, NORMS, PADDINGS, UPS
 from catenary.models.skips import SKIPS
 from catenary.recipe import Model
+from reach import farthest_gradient
 
 SMALL = {"widths": (4, 6, 8), "norm": "batch"}
 
@@ -158,13 +159,7 @@ def test_tiles_with_a_halo_of_the_receptive_field_equal_the_whole(padding):
 def test_receptive_field_is_where_gradients_end(settings):
     # a maximum passes the gradient of one pixel only
     network = UNet(channels=1, activation="gelu", down="mean", **settings).double().eval()
-    step, size = network.geometry.multiple, 96
-    farthest = 0
-    for pixel in range(size // 2, size // 2 + step):
-        x = torch.randn(1, 1, size, size, dtype=torch.float64, requires_grad=True)
-        (gradient,) = torch.autograd.grad(network(x)[0, 0, pixel, pixel], x)
-        farthest = max(farthest, int((gradient[0, 0].nonzero() - pixel).abs().max()))
-    assert receptive_field(network) == farthest
+    assert receptive_field(network) == farthest_gradient(network, 96)
 
 
 def test_networks_that_look_at_the_whole_image_say_so():

@@ -55,6 +55,17 @@ class Grid:
         """Area (2D) or volume (3D) of one pixel in `unit` to the power of the rank; None without spacing."""
         return None if self.spacing is None else float(np.prod(self.spacing))
 
+    def window(self, row: int, column: int) -> Grid:
+        """The grid of a part of an image that begins at a pixel.
+
+        >>> Grid(affine=(2.0, 0.0, 100.0, 0.0, -2.0, 50.0)).window(10, 5).affine
+        (2.0, 0.0, 110.0, 0.0, -2.0, 30.0)
+        """
+        if self.affine is None:
+            return self
+        a, b, c, d, e, f = self.affine
+        return replace(self, affine=(a, b, a * column + b * row + c, d, e, d * column + e * row + f))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:

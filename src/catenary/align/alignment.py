@@ -18,7 +18,7 @@ from catenary.align.blocks import OVERLAP, shift_between
 from catenary.align.field import BEND, smooth_field
 from catenary.errors import ConfigError, InputError
 from catenary.io.files import write_json
-from catenary.io.raster import Windowed
+from catenary.io.raster import Scene, Windowed
 from catenary.types import Grid, Image, Progress, silent
 
 __all__ = ["Aligned", "Alignment", "align_rasters", "read_alignment"]
@@ -140,7 +140,7 @@ def read_alignment(path: str | Path) -> Alignment:
 
 
 def align_rasters(
-    first: Windowed, second: Windowed, *, block: int = 256, reach: int = 32, progress: Progress = silent
+    first: Scene, second: Scene, *, block: int = 256, reach: int = 32, progress: Progress = silent
 ) -> Alignment:
     """Find where the pixels of `first` lie in `second`, which must be on the same grid.
 
@@ -262,14 +262,11 @@ class Aligned:
         valid = image.valid
         if valid is not None:
             valid = cv2.remap(valid.astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.999
-        grid = self._source.read(row, column, 1, 1).grid
-        return Image(array=np.stack(planes), grid=grid, valid=valid, source=image.source)
+        return Image(array=np.stack(planes), grid=self.grid.window(row, column), valid=valid, source=image.source)
 
 
-def _whole_shift(first: Any, second: Any, reach: int) -> tuple[int, int]:
+def _whole_shift(first: Scene, second: Scene, reach: int) -> tuple[int, int]:
     """Shift of the whole scene in pixels, (0, 0) where the overviews do not tell it."""
-    if not (hasattr(first, "overview") and hasattr(second, "overview")):
-        return (0, 0)
     a, b = first.overview(OVERVIEW), second.overview(OVERVIEW)
     reach = max(reach, min(a.shape) // WHOLE)
     pad = [(reach, reach)] * 2

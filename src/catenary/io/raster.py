@@ -15,7 +15,7 @@ import numpy as np
 from catenary.errors import InputError, MissingExtra
 from catenary.types import Grid, Image
 
-__all__ = ["Raster", "Windowed", "open_raster"]
+__all__ = ["Pixels", "Raster", "Scene", "Windowed", "open_raster"]
 
 #: Bytes of decoded blocks that the library may keep, for all files together; its own default is 5 % of the memory.
 CACHE = 256 << 20
@@ -38,6 +38,45 @@ class Windowed(Protocol):
     def read(self, row: int, column: int, height: int, width: int) -> Image:
         """The pixels of a window, which may reach beyond the borders: there is no data."""
         ...
+
+
+@runtime_checkable
+class Scene(Windowed, Protocol):
+    """What can be looked at as a whole, too."""
+
+    def overview(self, side: int) -> Image:
+        """All of it, the longer side brought down to `side` pixels (never up)."""
+        ...
+
+
+class Pixels:
+    """An image in memory, read as a file would be."""
+
+    def __init__(self, image: Image) -> None:
+        self.shape = (image.shape[0], image.shape[1])
+        self.grid = image.grid
+        self._image = image
+
+    def read(self, row: int, column: int, height: int, width: int) -> Image:
+        """See `Windowed`."""
+        array = np.zeros((self._image.channels, height, width), self._image.array.dtype)
+        valid = np.zeros((height, width), bool)
+        rows = slice(max(0, row), max(0, min(self.shape[0], row + height)))
+        columns = slice(max(0, column), max(0, min(self.shape[1], column + width)))
+        found = self._image.array[:, rows, columns]
+        inside = (
+            slice(rows.start - row, rows.start - row + found.shape[1]),
+            slice(columns.start - column, columns.start - column + found.shape[2]),
+        )
+        array[:, *inside] = found
+        valid[inside] = True if self._image.valid is None else self._image.valid[rows, columns]
+        return Image(array=array, grid=self.grid.window(row, column), valid=valid, source=self._image.source)
+
+    def overview(self, side: int) -> Image:
+        """See `Scene`."""
+        step = max(1, -(-max(self.shape) // side))
+        valid = self._image.valid
+        return Image(array=self._image.array[:, ::step, ::step], valid=None if valid is None else valid[::step, ::step])
 
 
 class Raster:
@@ -87,10 +126,7 @@ class Raster:
             array[:, *inside], valid[inside] = self._pixels(
                 ((top, bottom), (left, right)), (bottom - top, right - left)
             )
-        a, b, c, d, e, f = self.grid.affine or (1, 0, 0, 0, 1, 0)
-        moved = (a, b, a * column + b * row + c, d, e, d * column + e * row + f)
-        grid = Grid(spacing=self.grid.spacing, unit=self.grid.unit, affine=moved, crs=self.grid.crs)
-        return Image(array=array, grid=grid, valid=valid, source=str(self.path))
+        return Image(array=array, grid=self.grid.window(row, column), valid=valid, source=str(self.path))
 
     def overview(self, side: int) -> Image:
         """The whole raster, its longer side brought down to `side` pixels (never up)."""

@@ -14,7 +14,7 @@ __all__ = ["centre", "corner", "mirror", "symbolic"]
 
 def symbolic() -> bool:
     """Whether a graph is being recorded (compiled, exported, traced), so that sizes may not steer Python."""
-    # neither is annotated by torch
+    # public by the manual, but neither exported nor annotated
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 

@@ -199,7 +199,7 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def keras_total(network: nn.Module) -> int:
+def keras_total(network: UNet) -> int:
     """What the Keras summary of the original of `network` gives as its total, for ``multiresunet``.
 
     Keras counts the running mean and variance of a batch normalisation; the authors leave out the scale of one that
@@ -218,7 +218,7 @@ def keras_total(network: nn.Module) -> int:
                 for first, second in pairwise(module)
                 if hasattr(first, "kernel_size") and isinstance(second, nn.BatchNorm2d | nn.BatchNorm3d)
             )
-    return total + 2 * int(network.classes)  # type: ignore[arg-type]
+    return total + 2 * network.classes
 
 
 def receptive_field(module: nn.Module) -> int | None:

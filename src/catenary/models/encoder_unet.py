@@ -167,8 +167,10 @@ class EncoderUNet(nn.Module):
             settings, dropout = settings | {"dropout": dropout}, 0.0
         kept = [*self.encoder.outputs]
         self.drop = nn.Dropout(dropout)
-        self.bridge = make(kept[-1], kept[-1], convs=bridge) if bridge else nn.Identity()
-        kept[-1] = int(self.bridge.outputs) if bridge else kept[-1]  # type: ignore[arg-type]
+        self.bridge = nn.Identity()
+        if bridge:
+            self.bridge = crossed = make(kept[-1], kept[-1], convs=bridge)
+            kept[-1] = crossed.outputs
         self.decoder = expand(rank, kept, chosen[free:], **settings, **style)
         made = [*self.decoder.outputs]
         self.tail = nn.ModuleList()

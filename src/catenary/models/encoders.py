@@ -160,11 +160,12 @@ def _create(name: str, padded: bool, **options: Any) -> Any:
     import timm
 
     net = timm.create_model(name, pretrained=False, features_only=True, **options)
+    layer: Any
     for layer in net.modules() if padded else ():
         if type(layer) in (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d) and layer.padding in (0, (0, 0)):
-            sides: Any = layer.kernel_size
+            sides = layer.kernel_size
             sides = (sides, sides) if isinstance(sides, int) else sides
-            layer.padding = tuple(side // 2 if side % 2 else 0 for side in sides)  # type: ignore[assignment]
+            layer.padding = tuple(side // 2 if side % 2 else 0 for side in sides)
     return net
 
 

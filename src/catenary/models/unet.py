@@ -102,7 +102,7 @@ class UNet(nn.Module):
         self.reach = None if self.geometry.whole else self.geometry.reach
         initialise(self, init)
         if prune:
-            self.register_load_state_dict_pre_hook(_only_needed)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_only_needed)  # type: ignore[no-untyped-call]  # torch's, inherited
 
     def encode(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
         """What the contracting path keeps at each level, the finest first, the bottleneck's last."""

@@ -80,7 +80,8 @@ class TorchEngine:
 
 def import_openvino() -> Any:
     """OpenVINO without its telemetry, which would report conversions over the network unasked."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # its import fails, a stub is taken
+    loaded: dict[str, Any] = sys.modules
+    loaded.setdefault("openvino_telemetry", None)  # its import fails, a stub is taken
     try:
         import openvino
     except ImportError:

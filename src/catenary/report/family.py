@@ -128,7 +128,7 @@ def draw_family(path: str | Path) -> Path:
     keys = [Line2D([], [], color=colour, label=name, lw=2) for name, colour in COLOURS.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=10)
     with atomic(path) as temporary:
-        canvas.print_png(str(temporary))  # type: ignore[no-untyped-call]
+        canvas.print_png(str(temporary))
     return Path(path)
 
 

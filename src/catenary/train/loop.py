@@ -108,9 +108,9 @@ def launch(job: Job, *, progress: Progress = silent, judge: Judge = carry_on) ->
     devices = job.recipe.train.devices
     precision = fabric_precision(job.recipe.train.precision)
     if devices == 1:
-        return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress, judge)  # type: ignore[arg-type]
+        return train(Fabric(accelerator=job.device, devices=1, precision=precision), job, progress, judge)
     strategy = "ddp_spawn" if job.device == "cpu" else "ddp_notebook"
-    fabric = Fabric(accelerator=job.device, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator=job.device, devices=devices, strategy=strategy, precision=precision)
     # Bound, not passed on: Fabric refuses frozen dataclasses among the arguments.
     try:
         result: Trained = fabric.launch(partial(train, job=job))

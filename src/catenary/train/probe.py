@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
@@ -28,7 +29,7 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def fabric_precision(precision: str) -> str:
+def fabric_precision(precision: str) -> Literal["bf16-mixed", "32-true"]:
     """Lightning Fabric's name of ``"bf16"`` or ``"fp32"``."""
     return "bf16-mixed" if precision == "bf16" else "32-true"
 
@@ -51,7 +52,7 @@ def step_seconds(
         start = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
             logits = module(x)
-        loss(logits.float(), target).backward()  # type: ignore[no-untyped-call]
+        loss(logits.float(), target).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if device == "cuda":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ def take_over(network: nn.Module, run: str | Path, labels: LabelSet) -> str:
     """
     card, given = load_card(run), load_weights(run)
     before = {name: index for index, name in enumerate(_logits(card.labels))}
+    built: Any = network
     state = network.state_dict()
     counts = {"copied": 0, "adapted": 0, "head": 0}
     fresh: list[str] = []
@@ -96,7 +98,7 @@ def take_over(network: nn.Module, run: str | Path, labels: LabelSet) -> str:
         elif found is not None and found.shape == value.shape:
             value.copy_(found)
             counts["copied"] += 1
-        elif found is not None and _differ_in(found, value, card.channels, int(network.channels)):  # type: ignore[arg-type]
+        elif found is not None and _differ_in(found, value, card.channels, built.channels):
             value.copy_(adapted(found, value.shape[1]))
             counts["adapted"] += 1
         else:

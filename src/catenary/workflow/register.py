@@ -33,7 +33,7 @@ class Registration:
         shift: Median shift over the reliable nodes, rows and columns, in pixels of the first image.
         largest: Largest shift among them, in pixels.
         pixel: Side of a pixel in metres, None where the CRS is not in metres.
-        path: The small file that prediction takes.
+        path: The displacement field as a small file, see `catenary.align.read_alignment`.
         picture: The two images in squares by turns, before and after, unsure places tinted.
         notes: What the user should know.
     """
