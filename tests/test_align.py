@@ -100,6 +100,7 @@ def test_another_crs_and_resolution_are_warped_window_by_window(tmp_path):
     ("make", "crs", "message"),
     [
         (lambda p: p / "absent.tif", None, "there is no file .*absent.tif"),
+        (lambda p: p, None, "is a folder; give a georeferenced image"),
         (lambda p: write(p / "a.tif", town(32), crs=None), None, "states no coordinate reference system; name it"),
         (lambda p: write(p / "a.tif", town(32)), "EPSG:4326", "states EPSG:32637, found EPSG:4326 given"),
         (lambda p: write(p / "a.tif", town(32), crs=None), "EPSG:1", "'EPSG:1' is no coordinate reference system"),
@@ -121,8 +122,9 @@ def test_a_named_crs_serves_a_file_without_one(tmp_path):
 def test_a_truncated_raster_is_said(kept, tmp_path):
     path = write(tmp_path / "a.tif", town(128))
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match="cannot be read"), open_raster(path) as raster:
+    with pytest.raises(InputError, match="cannot be read") as told, open_raster(path) as raster:
         raster.read(0, 0, 128, 128)
+    assert "previous exception" not in str(told.value)
 
 
 # Blocks

@@ -189,7 +189,8 @@ def open_raster(path: str | Path, *, crs: str | None = None) -> Raster:
 
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no file {path}; give a georeferenced image, such as a GeoTIFF")
+        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise InputError(f"{problem}; give a georeferenced image, such as a GeoTIFF")
     os.environ.setdefault("GDAL_CACHEMAX", str(CACHE >> 20))
     with _reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said below, in our words
@@ -221,7 +222,8 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (RasterioError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        told = error.__cause__ or error  # the outer one says only that there is an inner one
+        reason = str(told).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read ({reason}); copy it again from its source") from error
 
 
