@@ -1,10 +1,12 @@
 """Time and memory of every named network, beside the same network of MONAI and segmentation_models_pytorch.
 
-    python benchmarks/networks.py [--only ROW ...] [--batch 2] [--rounds 3] [--peers FOLDER]
+    python benchmarks/networks.py [--only ROW ...] [--batch 2] [--rounds 3] [--peers FOLDER] [--processor]
 
 One forward pass without gradients and one training step (forward, Dice + BCE, backward, Adam) at 256x256 (64x64x64 in
 3D), fp32 on the CPU, eager on both sides. Each side runs in a process of its own, in turn with the other, `--rounds`
 times; the shortest times count. Memory is the peak of the process above what it held before the network was built.
+With `--processor` seconds are those that the processor worked (of all threads together), which other work on the
+machine lengthens less than those of the clock: for one thread on one core.
 FOLDER is where MONAI was installed (``pip install --target FOLDER --no-deps monai``) when it is not in the environment.
 """
 
@@ -96,7 +98,7 @@ def rows():
     return ROWS | {name: ((name, {}), None) for name in MODELS if name not in plain}
 
 
-def measure(row, side, batch):
+def measure(row, side, batch, clock):
     """Times and memory of one side, in this process, as JSON."""
     import psutil
     import torch
@@ -106,9 +108,9 @@ def measure(row, side, batch):
     (name, settings), peer = rows()[row]
     before = psutil.Process().memory_info().rss
     torch.manual_seed(0)
-    network = build(name, **settings) if side == "ours" else peer[1]()
+    channels = 1 if row == "vnet" else 3  # MONAI's takes divisors of 16 only
+    network = build(name, channels=channels, **settings) if side == "ours" else peer[1]()
     volume = any(isinstance(module, torch.nn.Conv3d) for module in network.modules())
-    channels = next(p for p in network.parameters() if p.ndim > 2).shape[1]
     x = torch.randn((1, channels, 64, 64, 64) if volume else (batch, channels, 256, 256))
     optimizer = torch.optim.Adam(network.parameters())
     found = {"parameters": sum(p.numel() for p in network.parameters()), "forward": [], "step": []}
@@ -131,12 +133,22 @@ def measure(row, side, batch):
     for key, act in (("forward", forward), ("step", step)):
         act()
         for _ in range(REPEATS):
-            start = time.perf_counter()
+            start = clock()
             act()
-            found[key].append(time.perf_counter() - start)
+            found[key].append(clock() - start)
         found[key] = min(found[key])
         found[f"{key} peak"] = (peak() - before) / 2**30
     print(json.dumps(found))
+
+
+def apart(row, side):
+    """What `measure` finds in a process of its own, whose errors are shown as they come."""
+    line = [sys.executable, *sys.argv, "--side", row, side]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        why = "killed, mostly for want of memory" if done.returncode == -9 else "its error stands above"
+        raise SystemExit(f"{row}, {side}: ended with status {done.returncode} ({why})")
+    return json.loads(done.stdout)
 
 
 def peak():
@@ -151,12 +163,13 @@ def main():
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--processor", action="store_true", help="seconds of the processor, not of the clock")
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.peers:
         sys.path.append(str(given.peers))
     if given.side:
-        return measure(*given.side, given.batch)
+        return measure(*given.side, given.batch, time.process_time if given.processor else time.perf_counter)
     print("| network | peer | parameters, M | forward, s | ratio | step, s | ratio | peak forward / step, GB | ratio |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for row, (_, peer) in rows().items():
@@ -164,10 +177,9 @@ def main():
             continue
         sides = ("ours", "peer") if peer else ("ours",)
         runs = {side: [] for side in sides}
-        for _ in range(given.rounds if peer else 1):
+        for _ in range(given.rounds):
             for side in sides:
-                line = [sys.executable, *sys.argv, "--side", row, side]
-                runs[side].append(json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout))
+                runs[side].append(apart(row, side))
         best = {side: {key: min(run[key] for run in found) for key in found[0]} for side, found in runs.items()}
         ours = best["ours"]
 

@@ -6,8 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catenary.data.balance import class_weights_from
-from catenary.data.fingerprint import Fingerprint
-from catenary.errors import ConfigError, InputError
+from catenary.data.cases import Dataset
+from catenary.data.facts import CaseFacts, image_facts, label_facts
+from catenary.data.fingerprint import Fingerprint, fingerprint
+from catenary.data.labels import LabelSet
+from catenary.data.survey import Survey
+from catenary.errors import InputError
 from catenary.plan import Budget, plan
 from catenary.recipe import Recipe, override
 
@@ -48,7 +52,13 @@ def test_shares_that_cannot_be(shares):
         class_weights_from(shares, "binary")
 
 
-def fingerprint(**changes):
+def facts(name, counts):
+    """A square image whose pixels are in the classes 0, 1, ... so many times."""
+    label = np.repeat(np.arange(len(counts), dtype=np.uint8), counts).reshape(10, -1)
+    return CaseFacts(name=name, group=name, **image_facts(label[None]), **label_facts(label, classes=len(counts)))
+
+
+def known(**changes):
     values = {
         "cases": 100, "groups": 100, "rank": 2, "channels": 1, "dtype": "uint8",
         "size_min": (256, 256), "size_median": (256, 256), "size_max": (256, 256),
@@ -61,7 +71,7 @@ def fingerprint(**changes):
 
 
 def planned(settings=(), **changes):
-    return plan(fingerprint(**changes), Budget(steps=10), override(Recipe(), settings))
+    return plan(known(**changes), Budget(steps=10), override(Recipe(), settings))
 
 
 def test_the_planner_fills_in_weights_on_request_only():
@@ -87,8 +97,32 @@ def test_a_binary_plan_has_one_weight():
     assert planned(["loss.balance=sqrt"], **binary).recipe.loss.class_weights == pytest.approx((2.0,))
 
 
-def test_overlapping_regions_have_no_known_shares():
-    with pytest.raises(ConfigError, match=r"give loss\.class_weights instead"):
-        planned(["loss.balance=sqrt"], task="overlapping", logits=2)
-    given = planned(["loss.balance=sqrt", "loss.class_weights=[2,5]"], task="overlapping", logits=2)
-    assert given.recipe.loss.class_weights == (2, 5)
+def test_regions_weigh_by_the_classes_they_are_made_of(tmp_path):
+    labels = LabelSet(names=("background", "rim", "cup"), regions={"disc": (1, 2), "cup": (2,)})
+    dataset = Dataset(root=tmp_path, name="eyes", layout="", cases=(), labels=labels)
+    eyes = [facts("a", (50, 30, 20)), facts("b", (90, 10, 0))]
+    found = fingerprint(dataset, Survey(facts=tuple(eyes)), ["a", "b"])
+    assert found.region_shares == pytest.approx({"disc": 0.3, "cup": 0.1})
+    assert found.region_presence == {"disc": 1, "cup": 0.5}
+    assert type(found).model_validate_json(found.model_dump_json()) == found
+
+    def weigh(*settings):
+        return plan(found, Budget(steps=10), override(Recipe(), settings))
+
+    assert weigh("loss.balance=sqrt").recipe.loss.class_weights == pytest.approx(((7 / 3) ** 0.5, 3))
+    median = weigh("loss.balance=median")  # the cup: among the images that have one
+    assert median.recipe.loss.class_weights == pytest.approx((7 / 3, 4))
+    assert "disc 30 %, cup 20 %" in median.reasons["loss.class_weights"]
+    assert weigh("loss.balance=sqrt", "loss.class_weights=[2,5]").recipe.loss.class_weights == (2, 5)
+
+
+@HOW
+def test_an_absent_and_a_full_region_weigh_one(how):
+    assert class_weights_from((0.0, 1.0), "overlapping", how) == (1, 1)
+    assert class_weights_from((0.0, 0.0), "overlapping", how) == (1, 1)
+
+
+def test_shares_that_regions_cannot_have():
+    for shares in ((), (0.5, -0.1), (0.5, 1.2)):
+        with pytest.raises(InputError, match="shares of regions"):
+            class_weights_from(shares, "overlapping")

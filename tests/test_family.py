@@ -9,7 +9,7 @@ from torch import nn
 
 from catenary.errors import ConfigError
 from catenary.geometry import RADII, TOPOLOGIES, geometry_of
-from catenary.models import MODELS, UNet, build, literals, parameters, receptive_field
+from catenary.models import MODELS, UNet, build, decoders, literals, parameters, receptive_field
 from catenary.models.blocks import BLOCKS, MultiRes, RecurrentConv
 from catenary.models.build import SOURCES, describe_networks, keras_total
 from catenary.models.decoders import DECODERS
@@ -260,6 +260,26 @@ def test_an_encoder_without_a_finest_feature_fits_every_decoder(topology, skip):
     made = decoder([torch.randn(size) for size in sizes])
     assert [x.shape[1] for x in made] == [*decoder.outputs]
     assert [x.shape[2:] for x in made] == [torch.Size(size[2:]) for size in sizes]
+
+
+@pytest.mark.parametrize(("rank", "kernel"), [(2, 1), (2, 3), (2, 5), (3, 3)])
+@pytest.mark.parametrize(("padding", "bias"), [("zeros", True), ("reflect", False)])
+def test_full_scale_skips_are_convolutions_of_enlarged_features(rank, kernel, padding, bias, monkeypatch):
+    def at_length(conv, x, factor):
+        return conv(nn.functional.interpolate(x, scale_factor=factor, mode="bilinear" if rank == 2 else "trilinear"))
+
+    decoder = DECODERS["unet3plus"](rank, (3, 5, 7, 9), (4, 6, 8), kernel=kernel, padding=padding, bias=bias).double()
+    features = [torch.randn(2, c, 24 >> i, 32 >> i, *[24 >> i] * (rank - 2)) for i, c in enumerate((3, 5, 7, 9))]
+    features = [x.double().requires_grad_() for x in features]
+
+    def look():
+        made = decoder(features)
+        wanted = [*features, *decoder.parameters()]
+        return made, torch.autograd.grad(sum(x.square().sum() for x in made), wanted)
+
+    found = look()
+    monkeypatch.setattr(decoders, "_enlarged", at_length)
+    torch.testing.assert_close(found, look())
 
 
 @pytest.mark.parametrize("topology", ["unet", "unet3plus"])

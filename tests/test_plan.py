@@ -112,6 +112,15 @@ def test_any_data_gets_a_plan_that_is_stable(size, cases, share, diameter, thick
     assert parse(first.recipe.model_dump()) == first.recipe
 
 
+def test_a_network_without_a_finest_level_gets_a_batch():
+    budget = Budget(steps=10, memory=800 << 20)
+    batches = [
+        plan(fingerprint(), budget, override(Recipe(), [f"model.widths={widths}"])).recipe.sample.batch
+        for widths in ("[0,64,256]", "[16,64,256]", "[64,64,256]")
+    ]
+    assert batches == [5, 5, 1]
+
+
 def test_all_wrong_settings_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
         override(Recipe(), ["model.dept=5", "trian.lr=1", "nonsense"])

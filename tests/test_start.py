@@ -144,3 +144,15 @@ def test_a_frozen_encoder_trains_its_decoder_only(data, tmp_path):
     same = {k: np.array_equal(v.numpy(), after[k]) for k, v in fresh.state_dict().items()}
     assert all(equal for name, equal in same.items() if name.startswith("encoder."))
     assert not all(equal for name, equal in same.items() if name.startswith("decoder."))
+
+
+def test_the_report_of_a_second_run_tells_before_and_after(run, data, tmp_path):
+    still = ["train.lr=1e-12", "train.ema=0", "train.weight_decay=0"]
+    second = workflow.fit(data, out=tmp_path / "second", steps=1, init=run.path, settings=[*QUICK, *still])
+    gain = second.evaluation.gain
+    assert gain is not None
+    before = gain.mean["dice"]
+    assert before.a == pytest.approx(run.evaluation.mean["dice"].value)
+    assert "<h3>Before and after</h3>" in (second.path / "report.html").read_text()
+    assert run.evaluation.gain is None
+    assert "Before and after" not in (run.path / "report.html").read_text()

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catenary.errors import ConfigError
-from catenary.predict.tiles import Tiling, blend, gaussian, pad_to
+from catenary.predict.tiles import Tiling, blend, gaussian, in_memory, pad_to
 
 sides = st.integers(1, 90)
 
 
 def tiled(image, tiling, answer=lambda tiles: tiles.astype(np.float32), batch=3):
-    bands = [band.copy() for band in blend(answer, pad_to(image, tiling.shape), tiling, batch=batch)]
-    return np.concatenate(bands, axis=1)
+    rows = in_memory(pad_to(image, tiling.shape), tiling)
+    bands = blend(answer, rows, tiling, logits=len(image), batch=batch)
+    return np.concatenate([band.copy() for band in bands], axis=1)
 
 
 @settings(max_examples=80, deadline=None)
@@ -68,7 +69,8 @@ def test_bands_hold_little_memory():
     """Rows are handed on as soon as they are finished: no band is taller than a tile."""
     image = np.zeros((1, 400, 50), np.uint8)
     tiling = Tiling.of((400, 50), tile=(32, 32), overlap=16)
-    heights = [band.shape[1] for band in blend(lambda tiles: tiles.astype(np.float32), image, tiling)]
+    bands = blend(lambda tiles: tiles.astype(np.float32), in_memory(image, tiling), tiling, logits=1)
+    heights = [band.shape[1] for band in bands]
     assert sum(heights) == 400
     assert max(heights) <= 32
 
@@ -83,3 +85,36 @@ def test_gaussian_is_symmetric_and_positive():
 def test_a_halo_that_eats_the_tile_is_refused():
     with pytest.raises(ConfigError, match=r"predict\.tile"):
         Tiling.of((100, 100), tile=(32, 32), halo=16)
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(40, 200), overlap=st.integers(0, 28), first=st.integers(0, 20))
+def test_a_part_of_the_bands_has_the_bytes_of_the_whole(height, overlap, first):
+    image = np.random.default_rng(height).random((2, height, 50)).astype(np.float32)
+    tiling = Tiling.of((height, 50), tile=(32, 32), overlap=overlap)
+    rows = in_memory(pad_to(image, tiling.shape), tiling)
+
+    def run(**part):
+        return [band.copy() for band in blend(lambda t: np.sqrt(t), rows, tiling, logits=2, batch=3, **part)]
+
+    first = min(first, len(tiling.starts(0)) - 1)
+    for part, whole in zip(run(first=first, last=first + 2), run()[first : first + 2], strict=True):
+        np.testing.assert_array_equal(part, whole)
+
+
+def test_tiles_without_data_are_not_asked_and_answer_nothing():
+    image = np.ones((1, 96, 96), np.float32)
+    valid = np.zeros((96, 96), bool)
+    valid[40:60, 70:90] = True
+    tiling = Tiling.of((96, 96), tile=(32, 32), overlap=0)
+    asked = []
+
+    def answer(tiles):
+        asked.append(len(tiles))
+        return tiles
+
+    bands = blend(answer, lambda top: (image[:, top : top + 32], valid[top : top + 32]), tiling, logits=1)
+    found = np.concatenate([band.copy() for band in bands], axis=1)
+    assert sum(asked) == 1
+    assert (found[0, 32:64, 64:] == 1).all()
+    assert found.sum() == 32 * 32

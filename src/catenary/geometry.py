@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from catenary.errors import ConfigError, near_match
 
-__all__ = ["RADII", "TOPOLOGIES", "Geometry", "check_depth", "geometry_of", "per_level"]
+__all__ = ["FUSIONS", "RADII", "TOPOLOGIES", "Geometry", "check_depth", "geometry_of", "per_level"]
 
 Size = TypeVar("Size")  # int, or what stands for one in a graph with free sizes
 Interval = tuple[int, int]  # first and last pixel
@@ -29,6 +29,10 @@ RADII: dict[str, Callable[[int, int, int], int]] = {
 }
 #: Ways in which a decoder joins levels; `catenary.models.decoders.DECODERS` has the networks' parts.
 TOPOLOGIES = ("unet", "nested", "unet3plus")
+#: How a network for two dates joins them; `catenary.models.siamese` has the network.
+FUSIONS = ("none", "decision", "feature")
+#: How far the head that joins them sees: two 3x3 convolutions.
+_JOINING = 2
 #: What looks at the whole image, wherever its pixel is.
 _WHOLE = ("instance", "group", "squeeze_excite")
 #: Ways up that look one pixel aside.
@@ -50,6 +54,7 @@ class Geometry:
         fused: Pixels that a level of ``"unet3plus"`` sees beyond its own in the features it joins.
         columns: Of ``"nested"``, the column of the node that answers; 0 for the last.
         whole: An output pixel depends on the whole image besides (instance normalisation): `reach` says nothing.
+        beyond: Pixels that convolutions on the network's output see beyond their own.
         least: Pixels that the bottleneck needs: batch statistics and mirrored convolutions need more than one.
 
     The network of Ronneberger et al. (2015), which turns 572 pixels into 388:
@@ -68,6 +73,7 @@ class Geometry:
     fused: int = 0
     columns: int = 0
     whole: bool = False
+    beyond: int = 0
     least: int = 2
 
     @property
@@ -124,7 +130,7 @@ class Geometry:
             for level, (low, high) in follow[self.topology](pixel).items():
                 first, last = self._input(low, high, level)
                 farthest = max(farthest, pixel - first, last - pixel)
-        return farthest
+        return farthest + self.beyond
 
     def output_size(self, size: Size, *, least: int | None = None) -> Size:
         """Smallest output of the network that holds `size` pixels; its input is ``2 * margin`` larger.
@@ -247,6 +253,7 @@ def geometry_of(
     padding: str = "zeros",
     prune: int = 0,
     encoder: str = "",
+    fusion: str = "none",
     **other: object,
 ) -> Geometry:
     """The geometry of a network, from its settings alone.
@@ -254,6 +261,7 @@ def geometry_of(
     Args:
         widths, depth, topology, block, skip, convs, kernel, steps, norm, up, padding, prune: As of
             `catenary.recipe.Model`.
+        fusion: See `FUSIONS`.
         encoder: Name of an encoder that was not made of own blocks: it halves the image five times where `depth` does
             not say otherwise, and how far it sees is not known.
         other: The further fields, which decide no sizes.
@@ -283,6 +291,7 @@ def geometry_of(
         fused=half + RADII[block](1, half, steps),
         columns=prune,
         whole=norm in _WHOLE or block in _WHOLE,
+        beyond=0 if fusion == "none" else _JOINING,
         least=max(2, half + 1) if padding == "reflect" else 2,
     )
 

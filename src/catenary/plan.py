@@ -263,7 +263,8 @@ def _base_width(budget: Budget, choices: _Choices) -> tuple[int, str]:
     if not fitting:
         return (
             best.base,
-            f"even width {best.base} makes only {steps} steps in {budget.minutes:g} min; more time would help",
+            f"width {best.base}, the narrowest timed, makes only {steps} steps in {budget.minutes:g} min; more time "
+            "would help",
         )
     return best.base, f"width {best.base} makes about {steps} steps of {best.seconds:.2f} s in {budget.minutes:g} min"
 
@@ -272,7 +273,9 @@ def _batch(choices: _Choices, data: Fingerprint, budget: Budget) -> None:
     recipe = choices.recipe
     pixels = math.prod(recipe.sample.patch)
     # Activations kept for the backward pass: about 12 maps of the top width at full size, halved a level, in 4 bytes.
-    each = pixels * recipe.model.widths[0] * 12 * 4 * 2
+    # The top width may be 0: the finest level is then the next one.
+    top = next((width / 4**level for level, width in enumerate(recipe.model.widths) if width), 1)
+    each = pixels * top * 12 * 4 * 2
     fits = max(1, int(0.6 * budget.memory / each))
     batch = max(1, min(8, fits))
     reason = "8 patches a step: steady statistics at a fair price"
@@ -297,18 +300,11 @@ def _loss_and_sampling(choices: _Choices, data: Fingerprint) -> None:
     )
     how = choices.recipe.loss.balance
     if how != "none":
-        if data.task == "overlapping" and not is_set(choices.recipe, "loss.class_weights"):
-            raise ConfigError(
-                f"loss.balance = '{how}' needs the share of each class, but these regions overlap; "
-                "give loss.class_weights instead, one number a region"
-            )
-        # Median frequency takes a share among the images that have the class.
-        presence = data.class_presence if how == "median" else (1.0,) * len(data.class_shares)
-        shares = [share / seen if seen else 0.0 for share, seen in zip(data.class_shares, presence, strict=True)]
+        shares = _balanced_shares(data, how)
         choices.decide(
-            {"loss.class_weights": class_weights_from(shares, "binary" if data.task == "binary" else "exclusive", how)},
+            {"loss.class_weights": class_weights_from([*shares.values()], data.task, how)},
             f"{'inverse square root' if how == 'sqrt' else 'median frequency'} of the shares of the pixels: "
-            + ", ".join(f"{n} {100 * s:.2g} %" for n, s in zip(data.class_names, shares, strict=True)),
+            + ", ".join(f"{name} {100 * share:.2g} %" for name, share in shares.items()),
         )
     share = 0.33 if rarest >= 0.05 else 0.5
     choices.decide(
@@ -316,6 +312,16 @@ def _loss_and_sampling(choices: _Choices, data: Fingerprint) -> None:
         f"the rarest class covers {100 * rarest:.1f} % of the pixels: {100 * share:.0f} % of the patches are centred "
         "on a foreground pixel",
     )
+
+
+def _balanced_shares(data: Fingerprint, how: str) -> dict[str, float]:
+    """Share of the pixels of each class or region; for median frequency among the images in which it occurs."""
+    shares, presence = data.region_shares, data.region_presence
+    if data.task != "overlapping":
+        shares = dict(zip(data.class_names, data.class_shares, strict=True))
+        presence = dict(zip(data.class_names, data.class_presence, strict=True))
+    # Images of different sizes could push a share above 1.
+    return {n: min(1.0, s / presence[n] if how == "median" and presence[n] else s) for n, s in shares.items()}
 
 
 def _augmentation(choices: _Choices, data: Fingerprint) -> None:

@@ -89,6 +89,9 @@ class Prepare(Config):
         0,
         description="longer side in pixels that images are brought to before the network; 0 keeps their own",
     )
+    match: bool = Field(
+        False, description="bring the later of two dates to mean and deviation of the earlier, over the whole scene"
+    )
 
 
 class Model(Config):
@@ -130,6 +133,11 @@ class Model(Config):
         0, description="columns of a nested network that are kept, for a faster answer of less depth; 0: all"
     )
     init: Literal["he", "normal"] = Field("he", description="he: He 2015; normal: N(0, 0.01), biases 0")
+    fusion: Literal["none", "decision", "feature"] = Field(
+        "none",
+        description="two dates of a place, stacked as channels, seen one by one by one network, and joined at its "
+        "decisions or its last features; none: one network sees all channels",
+    )
     encoder: str = Field("", description="a network of timm as the encoder, for example resnet34; '' for own blocks")
     strides: Size = Field((), description="which features of that encoder, by their stride in pixels; () for all")
     biases: bool = Field(False, description="that encoder's convolutions get a bias beside the normalisation")
@@ -169,6 +177,9 @@ class Loss(Config):
     tversky_gamma: Positive = Field(
         4 / 3, description="focal Tversky is (1 - index) ** (1 / this); above 1, nearly right classes keep pulling"
     )
+    after: NonNegative = Field(
+        1.0, description="weight of the loss on buildings that still stand on the later date, with model.fusion"
+    )
     boundary_weight: NonNegative = Field(1.0, description="weight of the boundary part in dice_boundary")
     cldice_share: Fraction = Field(0.5, description="share of the centreline part in dice_cldice; Dice gets the rest")
     skeleton_steps: Annotated[int, Field(ge=1)] = Field(
@@ -193,6 +204,9 @@ class Augment(Config):
     elastic: Fraction = Field(0.2, description="probability of an elastic deformation")
     elastic_alpha: NonNegative = Field(300.0, description="strength of the elastic field, pixels times sigma-blur")
     elastic_sigma: Positive = Field(20.0, description="smoothness of the elastic field in pixels")
+    apart: NonNegative = Field(
+        0.0, description="largest shift in pixels of the later date against the earlier, with model.fusion"
+    )
     intensity: Fraction = Field(0.7, description="probability of each of gamma, brightness and contrast")
     gamma: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="exponent 1 - gamma to 1 + gamma")
     brightness: NonNegative = Field(0.1, description="share of the image's intensity range added")
@@ -211,6 +225,9 @@ class Sample(Config):
     patch: Size = Field((256, 256), description="patch size (h, w) at working resolution")
     batch: Annotated[int, Field(ge=1)] = Field(8, description="patches a step and device")
     foreground: Fraction = Field(0.33, description="share of patches centred on a foreground pixel, rare class first")
+    dilate: Annotated[int, Field(ge=0)] = Field(
+        0, description="pixels by which objects are grown in the training labels, later classes over earlier ones"
+    )
 
 
 class Train(Config):

@@ -243,11 +243,15 @@ class Aligned:
         InputError: The alignment is of other rasters.
     """
 
-    def __init__(self, source: Windowed, alignment: Alignment) -> None:
+    def __init__(self, source: Scene, alignment: Alignment) -> None:
         if source.shape != alignment.shape:
             raise InputError(f"the alignment is of rasters of {alignment.shape}, found {source.shape}; align these")
         self.shape, self.grid = source.shape, source.grid
         self._source, self._alignment = source, alignment
+
+    def overview(self, side: int) -> Image:
+        """The source's own: from afar a shift of a few pixels is not seen."""
+        return self._source.overview(side)
 
     def read(self, row: int, column: int, height: int, width: int) -> Image:
         """The pixels of a window, bilinear; unknown where any pixel that takes part is."""

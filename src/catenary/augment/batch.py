@@ -29,19 +29,23 @@ class Drawn:
 
     Attributes:
         warp: The change of geometry.
-        tone: The change of intensity.
+        tone: The change of intensity; with `later`, that of the earlier of two dates.
+        later: That of the later date, the second half of the channels; None where there is one date.
+        apart: Pixels, down and right, by which the later date is moved against the earlier.
     """
 
     warp: Warp = IDENTITY
     tone: Tone = NEUTRAL
+    later: Tone | None = None
+    apart: tuple[int, int] = (0, 0)
 
 
 #: The draw that changes nothing: a plain crop.
 UNCHANGED = Drawn()
 
 
-def draw(config: Augment, rng: np.random.Generator) -> Drawn:
-    """Draw all random numbers of one patch.
+def draw(config: Augment, rng: np.random.Generator, *, dates: int = 1) -> Drawn:
+    """Draw all random numbers of one patch; the intensities of two `dates` change independently.
 
     Raises:
         ConfigError: When `config.flip` is not given for two axes.
@@ -49,7 +53,11 @@ def draw(config: Augment, rng: np.random.Generator) -> Drawn:
     >>> draw(PRESETS["none"], np.random.default_rng(0)).warp.is_turn
     True
     """
-    return Drawn(warp=draw_warp(config, rng), tone=draw_tone(config, rng))
+    warp, tone = draw_warp(config, rng), draw_tone(config, rng)
+    if dates == 1:
+        return Drawn(warp=warp, tone=tone)
+    down, right = (rng.uniform(-config.apart, config.apart, 2) if config.apart else np.zeros(2)).round().astype(int)
+    return Drawn(warp=warp, tone=tone, later=draw_tone(config, rng), apart=(int(down), int(right)))
 
 
 def apply(
@@ -64,8 +72,18 @@ def apply(
     scale: float = 1.0,
 ) -> tuple[Shaped[np.ndarray, "ph pw c"], UInt8[np.ndarray, "ph pw"]]:
     """One changed patch; see `sample_patch` for geometry and types, `change_tone` for intensities."""
-    pixels, truth = sample_patch(image, label, centre=centre, patch=patch, warp=drawn.warp, scale=scale)
-    return change_tone(pixels, drawn.tone, low=low, high=high), truth
+    if drawn.later is None:
+        pixels, truth = sample_patch(image, label, centre=centre, patch=patch, warp=drawn.warp, scale=scale)
+        return change_tone(pixels, drawn.tone, low=low, high=high), truth
+    half = image.shape[2] // 2
+    ends = [np.broadcast_to(np.asarray(end), (2 * half,)) for end in (low, high)]
+    dates, truths = [], []
+    for part, tone, moved in ((slice(half), drawn.tone, (0, 0)), (slice(half, None), drawn.later, drawn.apart)):
+        place = (centre[0] + moved[0], centre[1] + moved[1])
+        pixels, truth = sample_patch(image[..., part], label, centre=place, patch=patch, warp=drawn.warp, scale=scale)
+        dates.append(change_tone(pixels, tone, low=ends[0][part], high=ends[1][part]))
+        truths.append(truth)
+    return np.concatenate(dates, axis=2), truths[0]  # labels are those of the earlier date
 
 
 def make_patch(
@@ -79,6 +97,7 @@ def make_patch(
     low: Level,
     high: Level,
     scale: float = 1.0,
+    dates: int = 1,
 ) -> tuple[Shaped[np.ndarray, "ph pw c"], UInt8[np.ndarray, "ph pw"]]:
     """Draw and apply: one training patch.
 
@@ -92,6 +111,7 @@ def make_patch(
         low: Lower end of the image's intensity range, one number or one a channel.
         high: Upper end.
         scale: Working pixels per image pixel, normally 1.
+        dates: 2 where the channels are those of two dates of one place, the earlier first.
 
     Returns:
         Image ``(*patch, c)`` and label ``patch``, contiguous and in new memory.
@@ -100,4 +120,5 @@ def make_patch(
         InputError: When image, label, patch and range do not fit together.
         ConfigError: When `config.flip` is not given for two axes.
     """
-    return apply(image, label, draw(config, rng), centre=centre, patch=patch, low=low, high=high, scale=scale)
+    drawn = draw(config, rng, dates=dates)
+    return apply(image, label, drawn, centre=centre, patch=patch, low=low, high=high, scale=scale)

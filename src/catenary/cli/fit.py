@@ -12,6 +12,7 @@ from catenary.cli.options import (
     Epochs,
     Group,
     Minutes,
+    ModelName,
     RecipeName,
     Seed,
     Settings,
@@ -26,6 +27,7 @@ def fit(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="RUN", show_default=False, help="Folder of the run, made if need be.")],
     recipe: RecipeName = "default",
+    model: ModelName = None,
     minutes: Minutes = 0.0,
     epochs: Epochs = 0,
     steps: Steps = 0,
@@ -46,11 +48,14 @@ def fit(
     Examples:
         catenary fit lesions --out runs/skin --minutes 30
         catenary fit lesions --out runs/deep --epochs 40 --set model.depth=6 --set train.lr=0.0005
+        catenary fit xbd --recipe building-damage --model unetpp --out runs/damage
     """
     from catenary import workflow
     from catenary.cli import show
     from catenary.cli.progress import show_progress
+    from catenary.recipes import with_model
 
+    recipe, chosen = with_model(recipe, model)
     with show_progress() as progress:
         run = workflow.fit(
             data,
@@ -59,7 +64,7 @@ def fit(
             minutes=minutes,
             epochs=epochs,
             steps=steps,
-            settings=seeded(settings, seed),
+            settings=[*chosen, *seeded(settings, seed)],
             group=group,
             resume=resume,
             devices=devices,

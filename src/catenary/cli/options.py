@@ -12,6 +12,7 @@ __all__ = [
     "Epochs",
     "Group",
     "Minutes",
+    "ModelName",
     "RecipeName",
     "Run",
     "Seed",
@@ -36,6 +37,14 @@ Group = Annotated[
 ]
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="NAME|FILE", help="A recipe by name, or a saved one (.json, .toml).")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A network by name, see `catenary models`; or a recipe's own variant of that name.",
+    ),
 ]
 Minutes = Annotated[float, typer.Option(min=0, metavar="N", help="Budget in minutes, start-up included; 0 for none.")]
 Epochs = Annotated[int, typer.Option(min=0, metavar="N", help="Budget in passes over the training cases; 0 for none.")]

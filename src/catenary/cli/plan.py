@@ -7,6 +7,7 @@ from catenary.cli.options import (
     Epochs,
     Group,
     Minutes,
+    ModelName,
     RecipeName,
     Seed,
     Settings,
@@ -20,6 +21,7 @@ __all__ = ["plan"]
 def plan(
     data: Data,
     recipe: RecipeName = "default",
+    model: ModelName = None,
     minutes: Minutes = 0.0,
     epochs: Epochs = 0,
     steps: Steps = 0,
@@ -38,7 +40,9 @@ def plan(
     from catenary import workflow
     from catenary.cli import show
     from catenary.cli.progress import show_progress
+    from catenary.recipes import with_model
 
+    recipe, chosen = with_model(recipe, model)
     with show_progress() as progress:
         made = workflow.plan(
             data,
@@ -46,7 +50,7 @@ def plan(
             minutes=minutes,
             epochs=epochs,
             steps=steps,
-            settings=seeded(settings, seed),
+            settings=[*chosen, *seeded(settings, seed)],
             group=group,
             progress=progress,
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from catenary.cli.options import Run
+from catenary.errors import ConfigError
 
 __all__ = ["predict"]
 
@@ -22,15 +23,39 @@ class Engine(StrEnum):
     onnx = "onnx"
 
 
+class Vectors(StrEnum):
+    """Formats of vector files."""
+
+    gpkg = "gpkg"
+    fgb = "fgb"
+    geojson = "geojson"
+
+
+class Outlines(StrEnum):
+    """How the map's own buildings are drawn."""
+
+    pixels = "pixels"
+    simple = "simple"
+    regular = "regular"
+
+
+PANEL = "Maps"
+
+
+def for_maps(metavar: str, help: str, *, least: int | None = None) -> Any:
+    """An option for maps."""
+    return typer.Option(metavar=metavar, help=help, min=least, rich_help_panel=PANEL)
+
+
 def predict(
     run: Run,
+    out: Annotated[Path, typer.Option(metavar="DIR", show_default=False, help="Folder of the results.")],
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUT...", show_default=False, help="Images, folders of images, or patterns: 'in/*.png'."
+            metavar="[INPUT...]", show_default=False, help="Images, folders of images, or patterns: 'in/*.png'."
         ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", show_default=False, help="Folder for the masks.")],
+    ] = None,
     engine: Annotated[
         Engine, typer.Option(metavar="|".join(Engine), help="What runs the network; auto: the fastest that agrees.")
     ] = Engine.auto,
@@ -46,24 +71,70 @@ def predict(
             help="Share of a tile that neighbours share; the run's own when not given.",
         ),
     ] = None,
+    pre: Annotated[
+        Path | None,
+        for_maps("FILE", "A georeferenced image of any size; with --post the earlier one, whose grid counts."),
+    ] = None,
+    post: Annotated[Path | None, for_maps("FILE", "The later image of the place, in any CRS and resolution.")] = None,
+    footprints: Annotated[
+        Path | None, for_maps("FILE", "Outlines of buildings to grade; the map's own when not given.")
+    ] = None,
+    align: Annotated[
+        str,
+        for_maps("auto|none|FILE", "Undo the displacement of --post: measured, not at all, or as `align` found it."),
+    ] = "auto",
+    pre_crs: Annotated[str | None, for_maps("CRS", "CRS of --pre where it states none.")] = None,
+    post_crs: Annotated[str | None, for_maps("CRS", "CRS of --post where it states none.")] = None,
+    footprints_crs: Annotated[str | None, for_maps("CRS", "CRS of --footprints where it states none.")] = None,
+    vectors: Annotated[Vectors, for_maps("|".join(Vectors), "Format of the buildings.")] = Vectors.gpkg,
+    outlines: Annotated[
+        Outlines,
+        for_maps("|".join(Outlines), "How the map's own buildings are drawn: as pixels, smoothed, right-angled."),
+    ] = Outlines.simple,
+    grow: Annotated[int, for_maps("PIXELS", "How far areas without data grow.", least=0)] = 8,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what was interrupted.", rich_help_panel=PANEL)
+    ] = False,
+    cluster: Annotated[
+        str | None, for_maps("local|ADDRESS", "Run parts as Ray tasks, here or on machines that share the files.")
+    ] = None,
+    workers: Annotated[int, for_maps("N", "Tasks at a time on a local cluster.", least=1)] = 2,
 ) -> int:
     """Segment images of any size.
 
     Writes one mask an image, of the image's own size, and measurements.csv. An input that cannot be read is named at
     the end, and the exit code is 2; the others are done all the same.
 
+    With --pre, georeferenced images of any size become maps in constant memory: Cloud Optimized GeoTIFFs, and for two
+    dates buildings with their damage and a page to look at.
+
     Examples:
         catenary predict runs/skin photo.jpg --out masks
         catenary predict runs/skin 'new/*.tif' more/ --out masks --overlay --tta
+        catenary predict runs/damage --pre before.tif --post after.tif --footprints houses.gpkg --out map
     """
     from catenary import workflow
     from catenary.cli import show
     from catenary.cli.progress import show_progress
 
+    if pre is not None and inputs:
+        raise ConfigError(f"--pre is for one place, found INPUT {inputs[0]} besides; give one of the two")
+    if pre is None and (post is not None or not inputs):
+        raise ConfigError("nothing to predict was named; give INPUT, or --pre (and --post) for maps")
+    if pre is not None:
+        with show_progress() as progress:
+            mapped = workflow.predict_mosaic(
+                run, pre, post, out=out, footprints=footprints, align=align, pre_crs=pre_crs, post_crs=post_crs,
+                footprints_crs=footprints_crs, vectors=vectors.value, outlines=outlines.value, engine=engine.value,
+                tta=tta, overlap=overlap, grow=grow, probability=probability, resume=resume, cluster=cluster,
+                workers=workers, progress=progress,
+            )  # fmt: skip
+        show.mapped(mapped)
+        return 0
     with show_progress() as progress:
         records = workflow.predict(
             run,
-            inputs,
+            inputs or [],
             out=out,
             engine=engine.value,
             tta=tta,

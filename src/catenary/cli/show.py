@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from catenary.data.cases import Dataset
     from catenary.data.findings import Finding
     from catenary.data.fingerprint import Fingerprint
-    from catenary.metrics.evaluation import Comparison, Evaluation
+    from catenary.metrics.evaluation import Comparison, DamagePixels, DamageScores, Evaluation, Interval
     from catenary.models import Description
     from catenary.plan import Plan
     from catenary.predict import PredictionRecord
     from catenary.recipe import Recipe
-    from catenary.workflow import Registration, Run
+    from catenary.workflow import Mapped, Registration, Run
 
 __all__ = [
     "add_row",
     "comparison",
+    "damage",
     "dataset",
     "evaluation",
     "files",
@@ -161,10 +162,41 @@ def evaluation(measured: Evaluation) -> None:
         else:
             add_row(table, name, *scores, style="bold" if name == "mean" else "")
     the_console().print(table)
+    if measured.damage is not None:
+        damage(measured.damage)
     if measured.trained_on:
         print(
             f"Caution: the model was trained on {len(measured.trained_on)} of these {measured.n} images, so that the "
             "scores are better than those of new images."
+        )
+
+
+def damage(scores: DamageScores) -> None:
+    """The xView2 score beside trivial answers, and how many buildings were found and graded rightly."""
+
+    def column(one: DamagePixels) -> list[Interval]:
+        return [one.score, one.localisation, one.damage, *one.grades.values()]
+
+    grades = list(scores.pixels.grades)
+    names = ("xView2 score", "localisation F1", "damage", *(f"F1 {grade}" for grade in grades))
+    rivals = [column(one) for name, one in scores.baselines.items() if name.endswith("predicted buildings")]
+    trivial = [None] * 3 + [scores.trivial_f1[grade] for grade in grades]
+    rival = f"all {grades[0]} or all {grades[-1]} on its buildings"
+    table = new_table("building damage", "model", rival, "2p / (1 + p)")
+    for name, own, extra, *others in zip(names, column(scores.pixels), trivial, *rivals, strict=True):
+        best = max((other.value for other in others if other.value is not None), default=None)
+        shown = ("" if value is None else f"{value:.3f}" for value in (best, extra))
+        add_row(table, name, own, *shown, style="bold" if name == names[0] else "")
+    the_console().print(table)
+    found = scores.buildings
+    print(
+        f"Buildings: {found.true} true, {found.predicted} predicted, {found.matched} matched, "
+        f"{found.right} of these with the right grade."
+    )
+    if scores.absent:
+        print(
+            f"No true pixel holds {', '.join(scores.absent)}, which the published score counts as 0; "
+            f"over the grades that are there it is {scores.pixels.score_present}."
         )
 
 
@@ -212,6 +244,31 @@ def predictions(records: Sequence[PredictionRecord], out: Path) -> int:
         if record.error:
             print(f"catenary: error: {record.error}", file=sys.stderr)
     return 2 if len(done) < len(records) else 0
+
+
+def mapped(done: Mapped) -> None:
+    """What a map shows, and where it is."""
+    if done.buildings is not None:
+        counts = done.buildings
+        table = new_table("damage", "buildings", "share")
+        for name, number in counts.grades.items():
+            add_row(table, name, str(number), f"{100 * number / max(1, counts.count):.1f} %")
+        rest = {"no building seen": counts.no_building, "no data": counts.no_data, "no outline": counts.no_outline}
+        for name, number in rest.items():
+            if number:
+                add_row(table, name, str(number), f"{100 * number / max(1, counts.count):.1f} %")
+        the_console().print(table)
+    for note in done.notes:
+        print(f"Note: {note}")
+    written = {"map": done.files.classes, "confidence": done.files.confidence}
+    if done.files.probability is not None:
+        written["probability"] = done.files.probability
+    if done.buildings is not None:
+        written["buildings"] = done.buildings.path
+    if done.alignment is not None:
+        written["alignment"] = done.alignment
+    files(written | {"page": done.page})
+    print(f"{done.minutes:.1f} min by {done.engine}")
 
 
 def comparison(both: Comparison) -> None:

@@ -35,14 +35,19 @@ def class_weights_from(
         Weights within ``1 / cap .. cap``; 1 for a class without one pixel.
 
     Raises:
-        InputError: A share is negative, none is above 0, or a binary task does not have two.
+        InputError: A share is negative, none is above 0 (of regions: there is none, or one is above 1), or a binary
+            task does not have two.
 
     >>> class_weights_from((0.8, 0.2), "binary")
     (2.0,)
     >>> class_weights_from((0.64, 0.32, 0.04), "exclusive", "median")
     (0.5, 1.0, 8.0)
+    >>> class_weights_from((0.5, 0.2), "overlapping")
+    (1.0, 2.0)
     """
-    if min(shares, default=0) < 0 or not max(shares, default=0) > 0:
+    if task == "overlapping" and not (shares and min(shares) >= 0 and max(shares) <= 1):
+        raise InputError(f"shares of regions {tuple(shares)} must be from 0 to 1; count pixels of labelled images")
+    if task != "overlapping" and (min(shares, default=0) < 0 or not max(shares, default=0) > 0):
         raise InputError(f"shares {tuple(shares)} must be from 0 up and not all 0; count pixels of labelled images")
     if task == "binary" and len(shares) != 2:
         raise InputError(f"a binary task has the shares of background and class, found {len(shares)}; give two")

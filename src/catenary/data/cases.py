@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from catenary.data.encoding import decode
 from catenary.data.findings import Finding
 from catenary.data.labels import LabelSet
+from catenary.data.windows import Sources, Window, read_scene, read_truth
 from catenary.errors import ConfigError, InputError, near_match
 from catenary.io import read_image, read_mask
 from catenary.types import IGNORE, Grid, Image
 
-__all__ = ["Case", "Dataset"]
+__all__ = ["Case", "Dataset", "without_data"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Case:
         mask: The mask's file; None where there is none.
         group: Patient, specimen, place: what must not be torn apart by a split; `name` where none is given.
         split: ``"train"``, ``"val"`` or ``"test"`` where the data set itself states it.
+        window: Row, column, height and width in the first image, where the case is a part of a georeferenced scene:
+            the other images, and the mask (a raster or polygons), are then brought onto that image's grid.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Case:
     mask: Path | None
     group: str = ""
     split: str | None = None
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -63,6 +67,7 @@ class Dataset:
         licence: Of the data, where stated.
         findings: What was noticed while opening.
         merge: New class index of each old one, 0 to 255, where classes were merged.
+        sources: What the files of cases with a window do not say themselves.
     """
 
     root: Path
@@ -75,6 +80,7 @@ class Dataset:
     licence: str = ""
     findings: tuple[Finding, ...] = ()
     merge: tuple[int, ...] = ()
+    sources: Sources = field(default_factory=Sources)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -146,7 +152,10 @@ class Dataset:
         Raises:
             InputError: A file cannot be read, or the files of one case differ in size.
         """
-        parts = [read_image(path) for path in case.images]
+        if case.window is not None:
+            parts = [read_scene(case.images, case.window, self.sources)]
+        else:
+            parts = [read_image(path) for path in case.images]
         first = parts[0]
         if any(part.shape != first.shape for part in parts):
             sizes = ", ".join("x".join(map(str, part.shape)) for part in parts)
@@ -166,6 +175,9 @@ class Dataset:
         """
         if case.mask is None:
             raise InputError(f"case '{case.name}' has no mask; add one or leave the image out")
+        if case.window is not None:
+            ignore = IGNORE if self.file_labels.ignore is None else self.file_labels.ignore
+            return read_truth(case.mask, case.images, case.window, self.sources, ignore=ignore)
         return read_mask(case.mask, palette="index" if self.file_labels.encoding == "index" else "colour")
 
     def read_label(self, case: Case) -> UInt8[np.ndarray, "h w"]:
@@ -182,14 +194,19 @@ class Dataset:
         Raises:
             InputError: The case has no mask, or a file cannot be read.
         """
-        image, label = self.read_image(case), self.read_label(case)
-        if image.valid is not None and image.valid.shape == label.shape:
-            label = np.where(image.valid, label, np.uint8(IGNORE))
-        return image, label
+        image = self.read_image(case)
+        return image, without_data(self.read_label(case), image.valid)
 
     @cached_property
     def _by_name(self) -> dict[str, Case]:
         return {case.name: case for case in self.cases}
+
+
+def without_data(label: UInt8[np.ndarray, "h w"], valid: NDArray[np.bool_] | None) -> UInt8[np.ndarray, "h w"]:
+    """The label map with `IGNORE` where an image of its size holds no data."""
+    if valid is None or valid.shape != label.shape:
+        return label
+    return np.where(valid, label, np.uint8(IGNORE))
 
 
 def _table(names: Sequence[str], parts: Mapping[str, Sequence[int]]) -> tuple[int, ...]:

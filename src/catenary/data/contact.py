@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from catenary.data.cases import Dataset
+from catenary.data.cases import Dataset, without_data
 from catenary.data.findings import Finding
 from catenary.data.labels import LabelSet
 from catenary.errors import CatenaryError, InputError
@@ -227,7 +227,8 @@ def _overlaid(dataset: Dataset, name: str, cell: int) -> NDArray[np.uint8]:
     import cv2
 
     case = dataset[name]
-    image = dataset.read_image(case).array
+    found = dataset.read_image(case)
+    image = found.array
     height, width = image.shape[1:]
     scale = cell / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -236,7 +237,7 @@ def _overlaid(dataset: Dataset, name: str, cell: int) -> NDArray[np.uint8]:
     rgb = cv2.resize(to_rgb(image[:, ::step, ::step]), size, interpolation=way).astype(np.uint8, copy=False)
     if case.mask is None:
         return rgb
-    label = dataset.read_label(case)
+    label = without_data(dataset.read_label(case), found.valid)
     small = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
     counts = np.bincount(label.ravel(), minlength=256)
     for index in sorted(np.flatnonzero(counts[1:IGNORE]) + 1, key=lambda i: -counts[i])[:8] if scale < 1 else ():

@@ -44,6 +44,12 @@ class Description(BaseModel):
         spacing, unit: Size of a pixel, one number or ``[rows, columns]``; counts more than what files say.
         group: Regular expression on case names, whose first group is the case's group.
         regions: Overlapping targets, name -> class names or indices.
+        window: Side in pixels of the windows into which a larger georeferenced scene is cut.
+        pre_crs, post_crs, labels_crs: Coordinate reference systems of georeferenced images (of the earlier date, where
+            there are two), of later ones, and of labels, where their files state none.
+        labels: File or folder of the labels of georeferenced images, where its name does not tell.
+        layer, column, grades: Layer of a vector file, its column of grades, and the value of each of its words; see
+            `catenary.io.vectors.open_vectors`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +66,14 @@ class Description(BaseModel):
     unit: str | None = None
     group: str | None = None
     regions: dict[str, tuple[int | str, ...]] = {}
+    window: Annotated[int, Field(ge=32)] = 1024
+    pre_crs: str | None = None
+    post_crs: str | None = None
+    labels_crs: str | None = None
+    labels: str | None = None
+    layer: str | None = None
+    column: str | None = None
+    grades: dict[str, Annotated[int, Field(ge=1, le=255)]] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,12 @@ class Fingerprint(BaseModel):
     class_names: tuple[str, ...] = Field(description="all classes, background first")
     class_shares: tuple[float, ...] = Field(description="share of each class in the judged pixels")
     class_presence: tuple[float, ...] = Field(description="share of the labelled cases in which each class occurs")
+    region_shares: dict[str, float] = Field(
+        {}, description="share of each region in the judged pixels, by name; {} where classes exclude one another"
+    )
+    region_presence: dict[str, float] = Field(
+        {}, description="share of the labelled cases in which each region occurs, by name"
+    )
     object_diameter: tuple[float, ...] = Field(
         description="each foreground class: median over the cases of the equivalent diameter in pixels of the object "
         "that a random pixel of the class lies in (specks hardly count); 0 when there is none"
@@ -50,7 +57,7 @@ class Fingerprint(BaseModel):
         description="each foreground class: median over the cases of its width in pixels; 0 when there is none"
     )
     foreground_share: float = Field(description="share of the judged pixels that is not background")
-    task: str = Field(description="binary, exclusive or overlapping")
+    task: Literal["binary", "exclusive", "overlapping"] = Field(description="binary, exclusive or overlapping")
     logits: int = Field(description="logits that a network needs")
 
 
@@ -78,6 +85,7 @@ def fingerprint(dataset: Dataset, survey: Survey, names: Sequence[str]) -> Finge
     labelled = [f for f in facts if f.labelled]
     counts = np.array([f.counts for f in labelled], np.float64).reshape(-1, labels.count)
     shares = counts.sum(0) / max(1.0, counts.sum())
+    regions = {name: list(members) for name, members in labels.regions.items()}
     foreground = range(labels.count - 1)
     return Fingerprint(
         cases=len(facts),
@@ -95,7 +103,9 @@ def fingerprint(dataset: Dataset, survey: Survey, names: Sequence[str]) -> Finge
         image_means_spread=spread,
         class_names=labels.names,
         class_shares=_floats(shares),
-        class_presence=_floats((counts > 0).mean(0) if len(counts) else np.zeros(labels.count)),
+        class_presence=tuple(_presence(column) for column in counts.T),
+        region_shares={name: float(shares[members].sum()) for name, members in regions.items()},
+        region_presence={name: _presence(counts[:, members].sum(1)) for name, members in regions.items()},
         object_diameter=tuple(_median([f.diameters[i] for f in labelled if f.diameters[i] > 0]) for i in foreground),
         object_count=tuple(_median([f.objects[i] for f in labelled]) for i in foreground),
         thickness=tuple(_median([f.thickness[i] for f in labelled if f.thickness[i] > 0]) for i in foreground),
@@ -142,6 +152,10 @@ def _share_below(curve: NDArray[np.float64], value: float) -> float:
         return 1.0
     inside = (value - curve[right - 1]) / (curve[right] - curve[right - 1])
     return float(LEVELS[right - 1] + inside * (LEVELS[right] - LEVELS[right - 1]))
+
+
+def _presence(counts: NDArray[np.float64]) -> float:
+    return float((counts > 0).mean()) if len(counts) else 0.0
 
 
 def _pair(values: NDArray[np.generic]) -> tuple[int, int]:

@@ -20,6 +20,14 @@ PALETTE: tuple[Colour, ...] = (
     (0, 114, 178), (213, 94, 0), (204, 121, 167), (150, 150, 150),
 )  # fmt: skip
 
+#: Display colours of classes that have one by custom: damage from green to red, of the same palette.
+CUSTOMARY: dict[str, Colour] = {
+    "no-damage": (0, 158, 115),
+    "minor-damage": (240, 228, 66),
+    "major-damage": (230, 159, 0),
+    "destroyed": (213, 94, 0),
+}
+
 
 class LabelSet(BaseModel):
     """The classes of a data set: their names, how they stand in a mask file, how they are drawn.
@@ -132,7 +140,9 @@ class LabelSet(BaseModel):
         return table
 
     def display_colour(self, index: int) -> Colour:
-        """Colour in which class `index` is drawn: the data set's own where it has one, else from `PALETTE`."""
+        """Colour in which class `index` is drawn: the data set's own, else by its name, else from `PALETTE`."""
         if index < len(self.colours):
             return self.colours[index]
+        if self.names[index] in CUSTOMARY:
+            return CUSTOMARY[self.names[index]]
         return (0, 0, 0) if index == 0 else PALETTE[(index - 1) % len(PALETTE)]

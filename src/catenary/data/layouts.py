@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from catenary.data.cases import Case, Dataset
-from catenary.data.description import describe_labels, read_description
+from catenary.data.description import Description, describe_labels, read_description
 from catenary.data.findings import Finding
+from catenary.data.geo import one_date, pairs_of_dates, sources_of
 from catenary.data.pairs import Found, finding, is_mask_name, make_unique, natural, pair, report_alone
 from catenary.data.xbd import xbd_layout
 from catenary.errors import CatenaryError, ConfigError, DataError
@@ -35,7 +36,8 @@ SPLITS = {
 }  # fmt: skip
 UNDERSTOOD = (
     "give a folder with images/ and masks/ (also within train/, val/, test/), ISIC pairs (x.jpg and "
-    "x_segmentation.png), or a manifest.csv with the columns image and mask"
+    "x_segmentation.png), GeoTIFFs in images/ (or pre/ and post/) with labels.gpkg, or a manifest.csv with the columns "
+    "image and mask"
 )
 #: JPEG headers that are looked at for a camera's orientation.
 _LOOKED_AT = 1000
@@ -47,9 +49,9 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     Understands a ``manifest.csv`` (any image columns, whose channels are stacked; ``mask``; optional ``name``,
     ``group``, ``split``), ISIC pairs (``x.jpg`` with ``x_segmentation.png``, in one folder or two, also the official
     training, validation and test folders), ``images/`` beside ``masks/`` (and many synonyms, also within ``train/``,
-    ``val/``, ``test/`` or with those inside them), ``x.png`` beside ``x_mask.png``, and xBD (pairs of satellite images
-    with their JSON labels). A ``dataset.toml`` beside
-    them may say more, see `catenary.data.description.Description`.
+    ``val/``, ``test/`` or with those inside them), ``x.png`` beside ``x_mask.png``, xBD (pairs of satellite images
+    with their JSON labels), and georeferenced scenes of one date or two with polygons (`catenary.data.geo`). A
+    ``dataset.toml`` beside them may say more, see `catenary.data.description.Description`.
 
     What is wrong with single files becomes `Dataset.findings`; this raises only when nothing is left.
 
@@ -69,9 +71,7 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read ({error.strerror}); check its rights") from error
     make_unique(found, root)
-    if found.classes and not (described.entries or described.classes or classes):
-        stated = {"classes": found.classes, "values": tuple(range(len(found.classes))), "ignore": found.ignore}
-        described = described.model_copy(update=stated)
+    described, classes = _stated(found, described, classes)
     cases = sorted(_grouped(found.cases, group or described.group), key=lambda case: natural(case.name))
     labels, noticed = describe_labels([case.mask for case in cases if case.mask is not None], described, classes)
     return Dataset(
@@ -83,7 +83,29 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
         grid=Grid(spacing=described.spacing, unit=described.unit),
         licence=described.licence,
         findings=(*found.findings, *noticed, *_turned(cases)),
+        sources=sources_of(described),
     )
+
+
+def _stated(
+    found: Found, described: Description, classes: Sequence[str] | None
+) -> tuple[Description, Sequence[str] | None]:
+    """The description with what the layout knows of its masks, and the names that are still to be fitted to them."""
+    if not found.classes:
+        return described, classes
+    stated: dict[str, object] = {"ignore": found.ignore if described.ignore is None else described.ignore}
+    if classes or not (described.entries or described.values):
+        values = found.values or tuple(range(len(found.classes)))
+        names = tuple(classes or described.classes or found.classes)
+        if len(names) == len(values) - 1:
+            names = (found.classes[0], *names)
+        if len(names) != len(values):
+            raise DataError(
+                f"{len(names)} class names were given ({', '.join(names)}) but the labels hold {len(values) - 1} "
+                f"classes ({', '.join(found.classes[1:])}); name each"
+            )
+        stated |= {"classes": names, "values": values, "entries": ()}
+    return described.model_copy(update=stated), None
 
 
 def _root(path: Path) -> tuple[Path, Path | None]:
@@ -207,8 +229,10 @@ def _side_by_side_layout(root: Path) -> Found | None:
 LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "manifest.csv": _manifest_layout,
     "xBD": xbd_layout,
+    "pre and post": pairs_of_dates,
     "ISIC pairs": _isic_layout,
     "images/ and masks/": _folders_layout,
+    "images/ and polygons": one_date,
     "pairs side by side": _side_by_side_layout,
 }
 

@@ -29,12 +29,14 @@ class Found:
     Attributes:
         layout: How they were found, in words.
         classes, ignore: Names of the values 0, 1, ... and the value to ignore, where the layout says what they mean.
+        values: Those of `classes`, where they are not 0, 1, 2, ...
         cases, findings: The pairs, and what was noticed.
     """
 
     layout: str
     classes: tuple[str, ...] = ()
     ignore: int | None = None
+    values: tuple[int, ...] = ()
     cases: list[Case] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

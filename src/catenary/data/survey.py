@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from catenary.data.cases import Case, Dataset
+from catenary.data.cases import Case, Dataset, without_data
 from catenary.data.encoding import unexpected
 from catenary.data.facts import CaseFacts, image_facts, label_facts, soft_edges
 from catenary.errors import CatenaryError
@@ -61,7 +63,7 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     try:
         image = dataset.read_image(case)
         found = image_facts(image.array, image.valid)
-        found |= _look_at_mask(dataset, case) if case.mask is not None else {}
+        found |= _look_at_mask(dataset, case, image.valid) if case.mask is not None else {}
     except CatenaryError as error:
         return CaseFacts(**known, trouble=str(error))
     except Exception as error:  # a decoder's own failure on a damaged file must not end the pass for the others
@@ -69,8 +71,9 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     return CaseFacts(**known, **found)
 
 
-def _look_at_mask(dataset: Dataset, case: Case) -> dict[str, Any]:
+def _look_at_mask(dataset: Dataset, case: Case, valid: NDArray[np.bool_] | None) -> dict[str, Any]:
     raw, labels = dataset.read_mask(case), dataset.file_labels
     odd = unexpected(raw, labels)
     soft = bool(odd) and raw.ndim == 2 and soft_edges(raw, labels.file_values)
-    return label_facts(dataset.decode(raw), classes=dataset.labels.count) | {"unexpected": odd, "soft": soft}
+    label = without_data(dataset.decode(raw), valid)
+    return label_facts(label, classes=dataset.labels.count) | {"unexpected": odd, "soft": soft}

@@ -5,20 +5,24 @@ Nothing here reads a whole file. Another raster's grid is met by warping each wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from catenary.errors import InputError, MissingExtra
 from catenary.types import Grid, Image
 
-__all__ = ["Pixels", "Raster", "Scene", "Windowed", "open_raster"]
+__all__ = ["Pixels", "Raster", "Scene", "Stacked", "Windowed", "kept_raster", "open_raster"]
 
 #: Bytes of decoded blocks that the library may keep, for all files together; its own default is 5 % of the memory.
-CACHE = 256 << 20
+CACHE = 128 << 20
+#: Files that a thread keeps open.
+KEPT = 16
 
 
 @runtime_checkable
@@ -135,13 +139,19 @@ class Raster:
         array, valid = self._pixels(((0, self.shape[0]), (0, self.shape[1])), (size[0], size[1]))
         return Image(array=array, valid=valid, source=str(self.path))
 
-    def onto(self, other: Raster) -> Raster:
-        """This raster on the grid of another, as a view: each window is warped (bilinear) when it is read."""
+    def onto(self, other: Raster, resampling: Literal["bilinear", "nearest"] = "bilinear") -> Raster:
+        """This raster on the grid of another, as a view: each window is warped when it is read.
+
+        Args:
+            other: Whose grid counts.
+            resampling: ``"nearest"`` is for label maps: every value in the file is one, also that of no data.
+        """
         from rasterio.enums import Resampling
         from rasterio.transform import Affine
         from rasterio.vrt import WarpedVRT
 
-        bare = self._source.nodata is None and self._source.count == self.bands
+        labels = resampling == "nearest"
+        nodata = None if labels else self._source.nodata
         with _reading(self.path):
             view = WarpedVRT(
                 self._source,
@@ -150,8 +160,9 @@ class Raster:
                 transform=Affine(*(other.grid.affine or ())),
                 height=other.shape[0],
                 width=other.shape[1],
-                resampling=Resampling.bilinear,
-                add_alpha=bare,
+                resampling=Resampling[resampling],
+                src_nodata=nodata,
+                add_alpha=nodata is None and self._source.count == self.bands,
                 warp_mem_limit=64,
             )
         return Raster(self.path, view, other.crs)
@@ -165,6 +176,31 @@ class Raster:
             )
             valid = self._source.dataset_mask(window=window, out_shape=size, resampling=Resampling.nearest) > 0
         return array, valid
+
+
+class Stacked:
+    """Several rasters on one grid as one with all their bands; data is where all of them have some."""
+
+    def __init__(self, parts: Sequence[Scene]) -> None:
+        self._parts = tuple(parts)
+        self.shape, self.grid = parts[0].shape, parts[0].grid
+
+    def read(self, row: int, column: int, height: int, width: int) -> Image:
+        """See `Windowed`."""
+        return self._joined([part.read(row, column, height, width) for part in self._parts])
+
+    def overview(self, side: int) -> Image:
+        """See `Scene`."""
+        return self._joined([part.overview(side) for part in self._parts])
+
+    def _joined(self, images: Sequence[Image]) -> Image:
+        known = [image.valid for image in images if image.valid is not None]
+        return Image(
+            array=np.concatenate([image.array for image in images]),
+            grid=images[0].grid,
+            valid=np.logical_and.reduce(known) if known else None,
+            source=" and ".join(image.source for image in images),
+        )
 
 
 def open_raster(path: str | Path, *, crs: str | None = None) -> Raster:
@@ -213,6 +249,47 @@ def open_raster(path: str | Path, *, crs: str | None = None) -> Raster:
         source.close()
         raise InputError(problem)
     return Raster(path, source, source.crs or given)
+
+
+class _Kept(threading.local):
+    """The open files of a thread; a file may be read by one thread only."""
+
+    def __init__(self) -> None:
+        self.rasters: OrderedDict[tuple[object, ...], Raster] = OrderedDict()
+
+
+_KEPT = _Kept()
+
+
+def kept_raster(
+    path: Path,
+    *,
+    crs: str | None = None,
+    onto: Raster | None = None,
+    resampling: Literal["bilinear", "nearest"] = "bilinear",
+) -> Raster:
+    """`open_raster`, kept open for the next call of this thread; not to be closed.
+
+    Args:
+        path, crs: See `open_raster`.
+        onto: Another kept raster on whose grid this one is wanted. Where it lies on that grid it is not warped.
+        resampling: See `Raster.onto`.
+
+    Raises:
+        InputError: See `open_raster`.
+    """
+    kept = _KEPT.rasters
+    state = path.stat() if path.is_file() else None  # a file that was written anew is opened anew
+    key = (path, crs, resampling, state and (state.st_mtime_ns, state.st_size), onto and (onto.path, onto.grid))
+    if key not in kept:
+        raster = open_raster(path, crs=crs) if onto is None else kept_raster(path, crs=crs)
+        if onto is not None and (raster.shape, raster.grid) != (onto.shape, onto.grid):
+            raster = raster.onto(onto, resampling)
+        kept[key] = raster
+        while len(kept) > KEPT:
+            kept.popitem(last=False)  # closed when the last view of it goes
+    kept.move_to_end(key)
+    return kept[key]
 
 
 @contextmanager

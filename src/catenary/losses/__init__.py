@@ -1,6 +1,16 @@
 """Losses: functions of a `Pair` of logits and label map, in float32, finite on empty, full and ignored targets."""
 
-from catenary.losses.build import LOSSES, TAKES, build_loss, dice_bce, dice_boundary, dice_ce, dice_cldice
+from catenary.losses.build import (
+    LOSSES,
+    TAKES,
+    build_after_loss,
+    build_loss,
+    dice_bce,
+    dice_boundary,
+    dice_ce,
+    dice_cldice,
+)
+from catenary.losses.damage import damage, damage_ce
 from catenary.losses.overlap import focal_tversky, lovasz, soft_dice, tversky
 from catenary.losses.parts import Pair, Reduce, itself
 from catenary.losses.pixelwise import binary_cross_entropy, cross_entropy, focal
@@ -14,9 +24,12 @@ __all__ = [
     "Reduce",
     "binary_cross_entropy",
     "boundary",
+    "build_after_loss",
     "build_loss",
     "centreline_dice",
     "cross_entropy",
+    "damage",
+    "damage_ce",
     "dice_bce",
     "dice_boundary",
     "dice_ce",

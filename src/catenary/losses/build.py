@@ -10,13 +10,14 @@ from torch import Tensor
 
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, near_match
+from catenary.losses.damage import damage, damage_ce, standing
 from catenary.losses.overlap import focal_tversky, lovasz, soft_dice, tversky
 from catenary.losses.parts import Pair, Reduce, check_weights, itself
 from catenary.losses.pixelwise import binary_cross_entropy, cross_entropy, focal
 from catenary.losses.shape import boundary, centreline_dice
 from catenary.recipe import Loss
 
-__all__ = ["LOSSES", "TAKES", "build_loss", "dice_bce", "dice_boundary", "dice_ce", "dice_cldice"]
+__all__ = ["LOSSES", "TAKES", "build_after_loss", "build_loss", "dice_bce", "dice_boundary", "dice_ce", "dice_cldice"]
 
 
 def dice_ce(pair: Pair, *, dice_weight: float = 1.0, batch: bool = True, background: bool = False) -> Float[Tensor, ""]:
@@ -90,6 +91,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "dice_bce": dice_bce,
     "dice_boundary": dice_boundary,
     "dice_cldice": dice_cldice,
+    "damage_ce": damage_ce,
+    "damage": damage,
 }
 
 _BATCH = {"batch": "batch_dice"}
@@ -108,7 +111,33 @@ TAKES: dict[str, dict[str, str]] = {
     "dice_bce": _SUM,
     "dice_boundary": {**_SUM, "boundary_weight": "boundary_weight"},
     "dice_cldice": {**_BATCH, "share": "cldice_share", "steps": "skeleton_steps"},
+    "damage_ce": {},
+    "damage": {**_SUM, "gamma": "gamma"},
 }
+
+
+#: Losses of a background and grades.
+_GRADES = ("damage_ce", "damage")
+
+
+def build_after_loss(
+    config: Loss, labels: LabelSet, *, reduce: Reduce = itself
+) -> Callable[[Float[Tensor, "b 1 h w"], Tensor], Tensor]:
+    """The loss on the buildings that stand on the later of two dates, times its weight: binary cross-entropy.
+
+    Args:
+        config, labels, reduce: See `build_loss`.
+
+    >>> labels = LabelSet(names=("background", "no-damage", "destroyed"))
+    >>> function = build_after_loss(Loss(after=2.0), labels)
+    >>> round(function(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8)).item(), 4)  # 2 log(2)
+    1.3863
+    """
+
+    def compute(logits: Tensor, target: Tensor) -> Tensor:
+        return config.after * binary_cross_entropy(Pair(logits, standing(target, labels.count), reduce=reduce))
+
+    return compute
 
 
 def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Callable[[Tensor, Tensor], Tensor]:
@@ -129,6 +158,11 @@ def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Ca
     """
     if config.name not in LOSSES:
         raise ConfigError(f"unknown loss '{config.name}'; {near_match(config.name, LOSSES)}")
+    if config.name in _GRADES and labels.task != "exclusive":
+        raise ConfigError(
+            f"the loss '{config.name}' is for a background and grades of damage, found {labels.task} classes; set "
+            "loss.name=dice_bce"
+        )
     weights = config.class_weights
     check_weights(weights, labels.channels)
     function = LOSSES[config.name]

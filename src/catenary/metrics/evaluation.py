@@ -13,10 +13,14 @@
 from __future__ import annotations
 
 from catenary.metrics.comparison import compare
+from catenary.metrics.damage import DamageScorer, has_damage_grades
 from catenary.metrics.results import (
     Baseline,
     CaseScores,
     Comparison,
+    DamageBuildings,
+    DamagePixels,
+    DamageScores,
     Difference,
     Empty,
     Evaluation,
@@ -29,6 +33,10 @@ __all__ = [
     "Baseline",
     "CaseScores",
     "Comparison",
+    "DamageBuildings",
+    "DamagePixels",
+    "DamageScorer",
+    "DamageScores",
     "Difference",
     "Empty",
     "Evaluation",
@@ -36,4 +44,5 @@ __all__ = [
     "ObjectTotals",
     "Scorer",
     "compare",
+    "has_damage_grades",
 ]

@@ -8,7 +8,16 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
-__all__ = ["MATCH", "Objects", "match_objects", "object_f1", "object_precision", "object_recall"]
+__all__ = [
+    "MATCH",
+    "Objects",
+    "Overlaps",
+    "find_overlaps",
+    "match_objects",
+    "object_f1",
+    "object_precision",
+    "object_recall",
+]
 
 #: Intersection over union from which a predicted object matches a true one.
 MATCH = 0.5
@@ -37,6 +46,52 @@ class Objects(NamedTuple):
     splits: Array
 
 
+class Overlaps(NamedTuple):
+    """The objects of two masks and which of them share pixels.
+
+    Attributes:
+        true: Number of the true object at each pixel, from 1; 0 outside.
+        predicted: The same of the predicted ones.
+        area_true: Pixels of each true object; those outside at 0.
+        area_predicted: The same of the predicted ones.
+        pairs: ``(2, n)``, numbers of the true and the predicted object of each pair that shares pixels.
+        shared: Pixels that each pair shares.
+    """
+
+    true: Array
+    predicted: Array
+    area_true: Array
+    area_predicted: Array
+    pairs: Array
+    shared: Array
+
+    @property
+    def matches(self) -> Array:
+        """The columns of `pairs` whose intersection over union is 0.5 or more; each object stands in one at most."""
+        # One to one by itself: above 0.5 an object fits one other only, and at exactly 0.5 a second fit would be the
+        # other half of the same connected object, which would have been connected to the first.
+        union = self.area_true[self.pairs[0]] + self.area_predicted[self.pairs[1]] - self.shared
+        matched: Array = self.pairs[:, self.shared >= MATCH * union]
+        return matched
+
+
+def find_overlaps(truth: Bool[np.ndarray, "*s"], prediction: Bool[np.ndarray, "*s"]) -> Overlaps:
+    """Find the objects of two masks and which of them share pixels; see `match_objects`.
+
+    >>> found = find_overlaps(np.array([[1, 1, 0, 1, 1]], bool), np.array([[1, 1, 1, 1, 0]], bool))
+    >>> found.true.tolist(), found.pairs.tolist(), found.shared.tolist(), found.matches.tolist()
+    ([[1, 1, 0, 2, 2]], [[1, 2], [1, 1]], [2, 1], [[1], [1]])
+    """
+    true, n_true = _label(truth)
+    predicted, n_predicted = _label(prediction)
+    area_true, area_predicted = (
+        np.bincount(objects.ravel()) if n else np.array([objects.size])
+        for objects, n in ((true, n_true), (predicted, n_predicted))
+    )
+    t, p, shared = _shared(true, predicted, n_true, n_predicted)
+    return Overlaps(true, predicted, area_true, area_predicted, np.stack([t, p]), shared)
+
+
 def match_objects(truth: Bool[np.ndarray, "*s"], prediction: Bool[np.ndarray, "*s"]) -> Objects:
     """Find the objects of two masks and match them one to one at an intersection over union of 0.5 or more.
 
@@ -54,18 +109,13 @@ def match_objects(truth: Bool[np.ndarray, "*s"], prediction: Bool[np.ndarray, "*
     >>> [int(n) for n in match_objects(truth, answer)]
     [2, 1, 1, 0, 0]
     """
-    true, n_true = _label(truth)
-    predicted, n_predicted = _label(prediction)
-    matched = merges = splits = 0
-    if n_true and n_predicted:
-        area_t, area_p = np.bincount(true.ravel()), np.bincount(predicted.ravel())
-        t, p, shared = _overlaps(true, predicted, n_true, n_predicted)
-        # One to one by itself: above 0.5 an object fits one other only, and at exactly 0.5 a second fit would be the
-        # other half of the same connected object, which would have been connected to the first.
-        matched = int(np.count_nonzero(shared >= MATCH * (area_t[t] + area_p[p] - shared)))
-        merges = int(np.count_nonzero(np.bincount(p[2 * shared > area_t[t]]) > 1))
-        splits = int(np.count_nonzero(np.bincount(t[2 * shared > area_p[p]]) > 1))
-    return Objects(*(np.asarray(n, np.int64) for n in (n_true, n_predicted, matched, merges, splits)))
+    found = find_overlaps(truth, prediction)
+    t, p = found.pairs
+    matched = found.matches.shape[1]
+    merges = np.count_nonzero(np.bincount(p[2 * found.shared > found.area_true[t]]) > 1)
+    splits = np.count_nonzero(np.bincount(t[2 * found.shared > found.area_predicted[p]]) > 1)
+    numbers = (len(found.area_true) - 1, len(found.area_predicted) - 1, matched, merges, splits)
+    return Objects(*(np.asarray(n, np.int64) for n in numbers))
 
 
 def object_precision(o: Objects) -> Array:
@@ -109,8 +159,10 @@ def _label(mask: Array) -> tuple[Array, int]:
     return labels, int(found)
 
 
-def _overlaps(true: Array, predicted: Array, n_true: int, n_predicted: int) -> tuple[Array, Array, Array]:
+def _shared(true: Array, predicted: Array, n_true: int, n_predicted: int) -> tuple[Array, Array, Array]:
     """Pairs of objects that share pixels, and how many."""
+    if not (n_true and n_predicted):
+        return (np.zeros(0, np.int64),) * 3
     both = (true > 0) & (predicted > 0)
     code = true[both].astype(np.int64) * (n_predicted + 1) + predicted[both]
     if (n_true + 1) * (n_predicted + 1) <= _TABLE:

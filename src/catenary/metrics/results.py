@@ -11,6 +11,9 @@ __all__ = [
     "Baseline",
     "CaseScores",
     "Comparison",
+    "DamageBuildings",
+    "DamagePixels",
+    "DamageScores",
     "Difference",
     "Empty",
     "Evaluation",
@@ -83,30 +86,48 @@ class Baseline(_Frozen):
     pooled_mean: dict[str, Interval]
 
 
-class Evaluation(_Frozen):
-    """All that was measured on a set of images."""
+class DamagePixels(_Frozen):
+    """Scores of damage grades, of pixels added up over all images."""
 
-    split: str = Field(description="which images: test, val, ...")
-    n: int = Field(description="number of images")
-    groups: int = Field(description="number of groups among them")
-    classes: dict[str, dict[str, Interval]] = Field(description="target -> metric -> mean over the images")
-    mean: dict[str, Interval] = Field(description="metric -> mean of `classes` over the targets")
-    pooled: dict[str, dict[str, Interval]] = Field(
-        description="target -> metric -> value of the counts added up over all images"
-    )
-    pooled_mean: dict[str, Interval] = Field(description="metric -> mean of `pooled` over the targets")
+    score: Interval = Field(description="xView2 score, 0.3 `localisation` + 0.7 `damage`")
+    score_present: Interval = Field(description="the same over the grades only that the truth holds")
+    localisation: Interval = Field(description="F1 of building against background")
+    damage: Interval = Field(description="harmonic mean of `grades`, one that the truth does not hold counted as 0")
+    grades: dict[str, Interval] = Field(description="grade -> F1 over the pixels of true buildings")
+    strict: dict[str, Interval] = Field(description="class, background included -> F1 over all known pixels")
+
+
+class DamageBuildings(_Frozen):
+    """Scores of damage grades, of whole buildings; predicted ones match true ones at IoU 0.5."""
+
+    true: int
+    predicted: int
+    matched: int
+    missed: int = Field(description="true buildings without a match")
+    false_alarms: int = Field(description="predicted buildings without a match")
+    right: int = Field(description="matched buildings with the right grade")
+    localisation: Interval = Field(description="F1 of the buildings, whatever their grade")
+    accuracy: Interval = Field(description="share of the matched buildings that have the right grade")
+    grades: dict[str, Interval] = Field(description="grade -> F1 among the matched buildings")
+    strict: dict[str, Interval] = Field(description="grade -> F1 where missed buildings and false alarms count too")
     confusion: list[list[int]] = Field(
-        description="pixels, confusion[true class][predicted class]; empty where regions were predicted"
+        description="buildings, confusion[true class][predicted class]; row 0 the false alarms, column 0 the missed"
     )
     confusion_names: list[str] = Field(description="class of each row and column of `confusion`")
-    empty: dict[str, Empty] = Field(description="target -> how many images were empty")
-    objects: dict[str, ObjectTotals] = Field(description="target -> objects over all images")
-    baselines: dict[str, Baseline] = Field(description="answers that need no learning, on the same images")
-    conventions: dict[str, str] = Field(description="rule or metric -> what was done, for people")
-    tolerance: float = Field(description="distance that counts as no error in nsd, in `unit`")
-    unit: str = Field(description="unit of distances")
-    cases: list[CaseScores] = Field(description="every image, in the order of the names")
-    trained_on: list[str] = Field([], description="scored images whose pixels the model was trained on")
+
+
+class DamageScores(_Frozen):
+    """How well grades of building damage were told; see `catenary.metrics.damage`."""
+
+    pixels: DamagePixels
+    buildings: DamageBuildings
+    baselines: dict[str, DamagePixels] = Field(description="one grade for all buildings, predicted or true ones")
+    shares: dict[str, float | None] = Field(description="grade -> its share p of the pixels of true buildings")
+    trivial_f1: dict[str, float | None] = Field(
+        description="grade -> 2p / (1 + p), its F1 on true buildings when all of them are given it"
+    )
+    absent: list[str] = Field(description="grades that no true pixel holds")
+    conventions: dict[str, str] = Field(description="what was done, for people")
 
 
 class Difference(_Frozen):
@@ -140,3 +161,33 @@ class Comparison(_Frozen):
         from catenary.metrics.table import format_comparison
 
         return format_comparison(self)
+
+
+class Evaluation(_Frozen):
+    """All that was measured on a set of images."""
+
+    split: str = Field(description="which images: test, val, ...")
+    n: int = Field(description="number of images")
+    groups: int = Field(description="number of groups among them")
+    classes: dict[str, dict[str, Interval]] = Field(description="target -> metric -> mean over the images")
+    mean: dict[str, Interval] = Field(description="metric -> mean of `classes` over the targets")
+    pooled: dict[str, dict[str, Interval]] = Field(
+        description="target -> metric -> value of the counts added up over all images"
+    )
+    pooled_mean: dict[str, Interval] = Field(description="metric -> mean of `pooled` over the targets")
+    confusion: list[list[int]] = Field(
+        description="pixels, confusion[true class][predicted class]; empty where regions were predicted"
+    )
+    confusion_names: list[str] = Field(description="class of each row and column of `confusion`")
+    empty: dict[str, Empty] = Field(description="target -> how many images were empty")
+    objects: dict[str, ObjectTotals] = Field(description="target -> objects over all images")
+    baselines: dict[str, Baseline] = Field(description="answers that need no learning, on the same images")
+    conventions: dict[str, str] = Field(description="rule or metric -> what was done, for people")
+    tolerance: float = Field(description="distance that counts as no error in nsd, in `unit`")
+    unit: str = Field(description="unit of distances")
+    cases: list[CaseScores] = Field(description="every image, in the order of the names")
+    trained_on: list[str] = Field([], description="scored images whose pixels the model was trained on")
+    damage: DamageScores | None = Field(None, description="grades of building damage, where the classes are such")
+    gain: Comparison | None = Field(
+        None, description="from the model that training started from (a) to this one (b), paired on the same images"
+    )

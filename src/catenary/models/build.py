@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from catenary.errors import ConfigError, near_match
 from catenary.models.encoder_unet import ENCODER_MODELS, EncoderUNet
 from catenary.models.layers import pick
+from catenary.models.siamese import Siamese
 from catenary.models.unet import UNet
 from catenary.recipe import Model
 
@@ -123,6 +124,8 @@ def build(name: str = "unet", **settings: object) -> nn.Module:
     Traceback (most recent call last):
     catenary.errors.ConfigError: unknown network 'unett'; did you mean 'unet'?
     """
+    if settings.get("fusion", "none") != "none":
+        return _for_two_dates(name, settings)
     maker = pick(MODELS, name, "network")
     known = inspect.signature(maker).parameters
     idle = {key: field.default for key, field in Model.model_fields.items() if key not in known}
@@ -130,6 +133,22 @@ def build(name: str = "unet", **settings: object) -> nn.Module:
     if unknown:
         raise ConfigError("; ".join(f"network '{name}' has no setting '{k}', {near_match(k, known)}" for k in unknown))
     return maker(**{key: value for key, value in settings.items() if key in known})
+
+
+def _for_two_dates(name: str, settings: dict[str, object]) -> nn.Module:
+    """A network of `MODELS` that sees each of two dates by itself."""
+    channels, classes = (int(str(settings.get(key, default))) for key, default in (("channels", 6), ("classes", 5)))
+    if channels % 2:
+        raise ConfigError(
+            f"two dates have an even number of channels together, found {channels}; set model.fusion none"
+        )
+    if settings.get("deep_supervision"):
+        raise ConfigError("two dates have one answer without side outputs; set model.deep_supervision to false")
+    known = inspect.signature(pick(MODELS, name, "network")).parameters
+    own = {key: value for key, value in settings.items() if key not in ("fusion", "channels", "classes")}
+    style = {key: own.get(key, known[key].default) for key in ("norm", "activation", "init")}
+    network = build(name, channels=channels // 2, classes=2, **own)
+    return Siamese(network, classes=classes, fusion=settings["fusion"], **style)  # type: ignore[arg-type]
 
 
 def literals(name: str) -> dict[str, object]:

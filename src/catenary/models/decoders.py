@@ -7,7 +7,7 @@ adjacent levels differ in size by a factor of exactly 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -188,6 +188,9 @@ class FullScaleDecoder(nn.Module):
     interpolation, each ``widths[0]`` channels after a 3x3 convolution; a block of one convolution fuses them, so that
     each level gives ``len(kept) * widths[0]`` channels. `up` and `convs` play no role.
 
+    A convolution of an enlarged feature is most of the network's work when it is done as it is said; `_enlarged` gets
+    the same from the small one.
+
     Args:
         rank, kept, widths, block, convs, skip, up, kernel, steps, keep, crops, style: See `UNetDecoder`.
 
@@ -217,7 +220,6 @@ class FullScaleDecoder(nn.Module):
             raise ConfigError(f"topology 'unet3plus' has its own skips, found '{skip}'; set model.skip to 'concat'")
         make = partial(pick(BLOCKS, block, "block"), rank, kernel=kernel, steps=steps, **style)
         self.pool: Callable[[Tensor, int], Tensor] = {2: nn.functional.max_pool2d, 3: nn.functional.max_pool3d}[rank]
-        self.mode = {2: "bilinear", 3: "trilinear"}[rank]
         self.branches, self.blocks = nn.ModuleList(), nn.ModuleList()
         made = [kept[-1]]
         for level in reversed(range(len(widths))):
@@ -237,7 +239,7 @@ class FullScaleDecoder(nn.Module):
         for level, branches, block in zip(reversed(range(len(kept))), self.branches, self.blocks, strict=True):
             assert isinstance(branches, nn.ModuleDict)
             sources = [*kept[: level + 1], *made]
-            parts = [branch(self._resized(sources[int(i)], int(i) - level)) for i, branch in branches.items()]
+            parts = [self._seen(branch, sources[int(i)], int(i) - level) for i, branch in branches.items()]
             made.insert(0, block(torch.cat(parts, dim=1)))
         return made
 
@@ -245,10 +247,32 @@ class FullScaleDecoder(nn.Module):
         """What deep supervision looks at, that of the answer first: every level."""
         return self(features)
 
-    def _resized(self, x: Tensor, up: int) -> Tensor:
-        if up < 0:
-            return self.pool(x, 2**-up)
-        return nn.functional.interpolate(x, scale_factor=2.0**up, mode=self.mode) if up else x
+    def _seen(self, branch: nn.Module, x: Tensor, up: int) -> Tensor:
+        assert isinstance(branch, nn.Sequential)
+        if up > 0:
+            return branch[1:](_enlarged(branch[0], x, 2.0**up))
+        return branch(self.pool(x, 2**-up) if up else x)
+
+
+def _enlarged(conv: nn.Module, x: Tensor, factor: float) -> Tensor:
+    """What `conv` makes of `x` enlarged `factor` times by linear interpolation, for a fraction of the work.
+
+    A convolution mixes channels, moves the results by a pixel or so, and adds them up. Mixing can be done before
+    enlarging and gives the same; then only the few mixed channels grow, one axis after the other.
+    """
+    assert isinstance(conv, nn.Conv2d | nn.Conv3d)
+    rank = x.ndim - 2
+    spread = (..., *[None] * rank)
+    mix, mode = (nn.functional.conv2d, "bilinear") if rank == 2 else (nn.functional.conv3d, "trilinear")
+    border = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    # Channels of the mix: the offset along each axis, the first axis slowest, then the output.
+    x = mix(x, conv.weight.movedim((0, 1), (-2, -1)).flatten(0, -2)[spread])
+    for axis, kernel in enumerate(conv.kernel_size):
+        x = nn.functional.interpolate(x, scale_factor=[factor if i == axis else 1.0 for i in range(rank)], mode=mode)
+        margin = [kernel // 2 if i == axis else 0 for i in reversed(range(rank)) for _ in range(2)]
+        parts = nn.functional.pad(x, margin, border).chunk(kernel, dim=1)
+        x = reduce(torch.add, (part.narrow(2 + axis, i, x.shape[2 + axis]) for i, part in enumerate(parts)))
+    return x if conv.bias is None else x + conv.bias[spread]
 
 
 def _padded(topology: str, crops: Sequence[int]) -> None:

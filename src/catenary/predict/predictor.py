@@ -21,7 +21,7 @@ from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
 from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
 from catenary.predict.quantities import quantities
-from catenary.predict.tiles import Tiling, blend, pad_to
+from catenary.predict.tiles import Rows, Tiling, blend, in_memory, pad_to
 from catenary.types import IGNORE, Image
 
 __all__ = ["Predictor", "open_predictor"]
@@ -46,6 +46,7 @@ class Predictor:
 
     Attributes:
         card, engine, drift, notes: What was opened.
+        normaliser: What its pixels are normalised with.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Predictor:
         self.card = card
         self.engine: Engine = opened.engine
         self.drift, self.notes = opened.drift, opened.notes
-        self._normaliser = Normaliser.from_config(card.recipe.prepare)
+        self.normaliser = Normaliser.from_config(card.recipe.prepare)
         self._overlap = card.recipe.predict.overlap if overlap is None else overlap
         self._tta = tta or card.recipe.predict.tta
         self._tile = tile or card.recipe.predict.tile
@@ -118,20 +119,28 @@ class Predictor:
 
     def bands(self, image: Image) -> Iterator[NDArray[np.float32]]:
         """Probabilities at working resolution as bands ``(k, rows, w)`` from top to bottom, constant in memory."""
-        ready = prepare(image, self._normaliser, self.card.recipe.prepare.size)
+        ready = prepare(image, self.normaliser, self.card.recipe.prepare.size)
         shape, tiling = ready.array.shape[1:], self.tiling(image.shape)
-        batch = max(1, self.card.recipe.predict.batch * 256 * 256 // (tiling.tile[0] * tiling.tile[1]))
         left = shape[0]
-        for band in blend(
-            lambda tiles: self._answer(tiles, ready.coefficients),
-            pad_to(ready.array, tiling.shape),
-            tiling,
-            batch=batch,
-        ):
+        for band in self.blended(in_memory(pad_to(ready.array, tiling.shape), tiling), tiling, ready.coefficients):
             rows = min(left, band.shape[1])
             if rows > 0:
                 yield band[:, :rows, : shape[1]]
             left -= rows
+
+    def blended(
+        self, rows: Rows, tiling: Tiling, coefficients: Coefficients, *, first: int = 0, last: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """The bands of `catenary.predict.tiles.blend`, of pixels that are normalised with `coefficients`."""
+        return blend(
+            lambda tiles: self._answer(tiles, coefficients),
+            rows,
+            tiling,
+            logits=self.card.labels.channels,
+            batch=max(1, self.card.recipe.predict.batch * 256 * 256 // (tiling.tile[0] * tiling.tile[1])),
+            first=first,
+            last=last,
+        )
 
     def tiling(self, shape: tuple[int, ...]) -> Tiling:
         """How an image of `shape`, its own size, is cut."""
@@ -147,6 +156,11 @@ class Predictor:
             multiple=self._geometry.multiple,
         )
 
+    @property
+    def tile_settings(self) -> tuple[object, ...]:
+        """What decides how images are cut and answers joined: overlap, flips, halo, tile."""
+        return self._overlap, self._tta, self._halo, list(self._tile)
+
     def seam_difference(self, image: Image, *, side: int = 1024) -> float | None:
         """Share of pixels whose class the tiling changes: tiles against one tile over the same pixels.
 
@@ -160,7 +174,7 @@ class Predictor:
             return None
         whole = copy(self)
         whole._tile = tiling.shape
-        decided = [np.concatenate([p._decide(band) for band in p.bands(part)], axis=-2) for p in (self, whole)]
+        decided = [np.concatenate([p.decide(band) for band in p.bands(part)], axis=-2) for p in (self, whole)]
         return float(np.mean(decided[0] != decided[1]))
 
     def _answer(self, tiles: NDArray[Any], coefficients: Coefficients) -> NDArray[np.float32]:
@@ -180,12 +194,12 @@ class Predictor:
         resized = working_shape(image.shape, self.card.recipe.prepare.size) != image.shape
         if resized:
             probability = _enlarge(np.concatenate([band.copy() for band in self.bands(image)], axis=1), image.shape)
-            decided = self._decide(probability)
+            decided = self.decide(probability)
             kept = probability if keep else None
         else:
             parts, bands = [], []
             for band in self.bands(image):
-                parts.append(self._decide(band))
+                parts.append(self.decide(band))
                 if keep:
                     bands.append(band.copy())
             decided = np.concatenate(parts, axis=-2)
@@ -197,7 +211,7 @@ class Predictor:
             return paint_regions(regions, labels), regions, kept
         return drop_small(decided, smallest) if smallest else decided, None, kept
 
-    def _decide(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def decide(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Class indices ``(h, w)``; for regions 0/1 planes ``(r, h, w)``."""
         labels = self.card.labels
         if labels.task == "exclusive":

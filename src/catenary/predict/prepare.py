@@ -29,16 +29,18 @@ class Normaliser:
     Attributes:
         mode: See `catenary.recipe.Prepare`.
         mean, std: Constants of the training set, for ``"dataset"``.
+        match: The second half of the channels, a later date, is first brought to mean and deviation of the first.
     """
 
     mode: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    match: bool = False
 
     @staticmethod
     def from_config(config: Prepare) -> Normaliser:
         """The normaliser that a recipe describes."""
-        return Normaliser(mode=config.normalise, mean=config.mean, std=config.std)
+        return Normaliser(mode=config.normalise, mean=config.mean, std=config.std, match=config.match)
 
     def coefficients(self, array: Shaped[np.ndarray, "c *s"], valid: NDArray[np.bool_] | None = None) -> Coefficients:
         """``(scale, offset, low, high)`` for one image, each with one number a channel; `low` and `high` may be None.
@@ -68,8 +70,22 @@ class Normaliser:
         else:
             top = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else max(float(flat.max(initial=0)), 1e-12)
             middle, spread = np.zeros(channels), np.full(channels, float(top))
+        scale, offset = 1 / spread, -middle / spread
+        if self.match and self.mode in ("dataset", "range"):  # the other modes bring each date to its own already
+            gain, shift = _matched(flat)
+            half = channels // 2
+            scale[half:], offset[half:] = gain * scale[:half], shift * scale[:half] + offset[:half]
         bounds = (None, None) if low is None or high is None else (low.astype(np.float32), high.astype(np.float32))
-        return (1 / spread).astype(np.float32), (-middle / spread).astype(np.float32), *bounds
+        return scale.astype(np.float32), offset.astype(np.float32), *bounds
+
+
+def _matched(flat: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gain and shift that give each channel of the second half mean and deviation of its partner in the first."""
+    every = flat[:, :: max(1, flat.shape[1] // 4_000_000)].astype(np.float64)
+    half = len(flat) // 2
+    mean, std = every.mean(axis=1), every.std(axis=1)
+    gain = np.where(std[half:] > 0, std[:half] / np.where(std[half:] > 0, std[half:], 1.0), 1.0)
+    return gain, mean[:half] - gain * mean[half:]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from catenary.errors import ConfigError
 
-__all__ = ["Tiling", "blend", "gaussian", "pad_to"]
+__all__ = ["Rows", "Tiling", "blend", "gaussian", "in_memory", "pad_to"]
+
+#: Gives, for the first row of a row of tiles, pixels ``(c, th, w)`` and where they hold data (None: everywhere).
+Rows = Callable[[int], tuple[NDArray[Any], NDArray[np.bool_] | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,54 +118,67 @@ def pad_to(array: Shaped[np.ndarray, "c h w"], shape: tuple[int, int]) -> Shaped
     return np.pad(array, [(0, 0), (0, rows), (0, columns)], mode="reflect")
 
 
+def in_memory(image: Shaped[np.ndarray, "c h w"], tiling: Tiling) -> Rows:
+    """The `Rows` of an image that is all there, padded to ``tiling.shape``."""
+    return lambda top: (image[:, top : top + tiling.tile[0]], None)
+
+
 def blend(
     answer: Callable[[NDArray[Any]], Float32[np.ndarray, "n k th tw"]],
-    image: Shaped[np.ndarray, "c h w"],
+    rows: Rows,
     tiling: Tiling,
     *,
+    logits: int,
     batch: int = 8,
+    first: int = 0,
+    last: int | None = None,
 ) -> Iterator[Float32[np.ndarray, "k rows w"]]:
     """Blended answers of all tiles, as bands of finished rows from top to bottom.
 
     Args:
         answer: Gives ``(n, k, th, tw)`` for a list of tiles ``(n, c, th, tw)`` in the image's own type.
-        image: Padded to ``tiling.shape``.
+        rows: Gives the pixels of a row of tiles.
         tiling: The cut.
+        logits: k, the number of planes of an answer.
         batch: Tiles a call.
+        first, last: Which bands, by the number of their row of tiles; all by default. Each has the same bytes
+            whatever others are asked for: rows of tiles above `first` that reach into it are computed, too.
 
     Yields:
-        Bands that together have the image's height; each array is a buffer that the next band may overwrite.
+        Bands that together have the image's height; each array is a buffer that the next band may overwrite. Where
+        no tile has data, all is 0.
     """
     (th, tw), (_, width) = tiling.tile, tiling.shape
     tops, lefts = tiling.starts(0), tiling.starts(1)
     down, across = tiling.weights(0), tiling.weights(1)
     row_sums, column_sums = tiling.sums
-    pending: NDArray[np.float32] | None = None
-    for number, top in enumerate(tops):
-        band: NDArray[np.float32] | None = None
-        for first in range(0, len(lefts), batch):
-            places = list(range(first, min(first + batch, len(lefts))))
-            tiles = np.stack([image[:, top : top + th, lefts[i] : lefts[i] + tw] for i in places])
-            answers = answer(tiles)
+    band = np.zeros((logits, th, width), np.float32)  # one for all: it is the largest thing in memory
+    tail = np.zeros((logits, 0, width), np.float32)
+    begin = next(number for number, top in enumerate(tops) if top + th > tops[first])
+    for number, top in enumerate(tops[:last]):
+        if number < begin:
+            continue
+        pixels, valid = rows(top)
+        used = [i for i, left in enumerate(lefts) if valid is None or valid[:, left : left + tw].any()]
+        band[:] = 0
+        for start in range(0, len(used), batch):
+            places = used[start : start + batch]
+            answers = answer(np.stack([pixels[..., lefts[i] : lefts[i] + tw] for i in places]))
             if len(lefts) == 1:
-                band = answers[0].copy() if len(tops) > 1 else answers[0]
+                band[:] = answers[0]
                 continue
-            if band is None:
-                band = np.zeros((answers.shape[1], th, width), np.float32)
             for i, found in zip(places, answers, strict=True):
                 band[:, :, lefts[i] : lefts[i] + tw] += found * across[i]
-        assert band is not None
         if len(lefts) > 1:
             band /= column_sums
         if len(tops) == 1:
             yield band
             return
         band *= down[number][:, None]
-        if pending is None:
-            pending = band
-        else:
-            kept = pending.shape[1] - (top - tops[number - 1])
-            band[:, :kept] += pending[:, pending.shape[1] - kept :]
-            pending = band
+        band[:, : tail.shape[1]] += tail
         end = tops[number + 1] if number + 1 < len(tops) else top + th
-        yield pending[:, : end - top] / row_sums[top:end, None]
+        tail = band[:, end - top :].copy()
+        if number >= first:
+            finished = band[:, : end - top]
+            finished /= row_sums[top:end, None]
+            yield finished

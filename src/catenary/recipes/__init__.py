@@ -4,13 +4,24 @@ A recipe sets what its publication or its kind of image asks for and leaves the 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from catenary.recipe import Recipe
+from catenary.recipes.building_damage import building_damage, building_damage_study
 from catenary.recipes.microstructure import microstructure
 from catenary.recipes.presets import PRESETS
 from catenary.recipes.skin_lesion import skin_lesion
 
-__all__ = ["PRESETS", "RECIPES", "default", "microstructure", "skin_lesion"]
+__all__ = [
+    "PRESETS",
+    "RECIPES",
+    "building_damage",
+    "building_damage_study",
+    "default",
+    "microstructure",
+    "skin_lesion",
+    "with_model",
+]
 
 
 def default() -> Recipe:
@@ -26,4 +37,19 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "default": default,
     "microstructure": microstructure,
     "skin-lesion": skin_lesion,
+    "building-damage": building_damage,
+    "building-damage-unet": partial(building_damage_study, "unet"),
+    "building-damage-unetpp": partial(building_damage_study, "unetpp"),
 }
+
+
+def with_model(recipe: str, model: str | None) -> tuple[str, list[str]]:
+    """What ``--model`` stands for: a recipe's own variant of that name where there is one, else the network's name.
+
+    >>> with_model("building-damage", "unetpp"), with_model("default", "unetpp")
+    (('building-damage-unetpp', []), ('default', ['model.name=unetpp']))
+    """
+    if model is None:
+        return recipe, []
+    variant = f"{recipe}-{model}"
+    return (variant, []) if variant in RECIPES else (recipe, [f"model.name={model}"])

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catenary.metrics.evaluation import Baseline, CaseScores, Empty, Interval, ObjectTotals
+from catenary.metrics.evaluation import Baseline, CaseScores, Comparison, DamageScores, Empty, Interval, ObjectTotals
 
 __all__ = [
     "FORMAT",
@@ -143,6 +143,8 @@ class Document(_Entry):
     cases: list[CaseScores] = Field(description="every image")
     trained_on: list[str] = Field(description="scored images whose pixels the model was trained on")
     conventions: dict[str, str] = Field(description="rule or metric -> what was done, for example with empty masks")
+    damage: DamageScores | None = Field(description="grades of building damage, where the classes are such")
+    gain: Comparison | None = Field(description="from the model that training started from (a) to this one (b)")
     measurements: list[MeasurementEntry]
     quantities: list[QuantityEntry] = Field(description="published quantities of each case")
     curves: list[CurveEntry] = Field(description="published quantities over a distance")

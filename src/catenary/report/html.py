@@ -10,6 +10,7 @@ from catenary.errors import writing
 from catenary.io.files import write_text
 from catenary.metrics.registry import METRICS
 from catenary.report.content import document
+from catenary.report.damage import damage
 from catenary.report.data import ReportData
 from catenary.report.document import Document
 from catenary.report.views import curve_charts, data_facts, gallery, measured, scores
@@ -76,7 +77,7 @@ def render(doc: Document, data: ReportData) -> str:
     from markupsafe import Markup
 
     parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels) | data_facts(doc)
-    parts |= provenance_rows(doc.provenance)
+    parts |= damage(doc) | provenance_rows(doc.provenance)
     parts["provenance"].insert(0, ("Network", doc.model))
     parts["curve_charts"] = curve_charts(doc.history, data.monitor)
     parts["training_note"] = _training_note(doc.provenance, bool(parts["curve_charts"]))
@@ -119,6 +120,7 @@ def fill(template: str, **values: Any) -> str:
 def _contents(doc: Document, parts: Mapping[str, Any]) -> list[tuple[str, str]]:
     sections = (
         ("scores", "Scores", True),
+        ("damage", "Building damage", doc.damage),
         ("cases", "Cases", parts["gallery"]),
         ("spread", "Every case", parts["strip_chart"]),
         ("measurements", "Measurements", parts["measured"]),

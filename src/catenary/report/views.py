@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.data.labels import LabelSet
-from catenary.metrics.evaluation import Baseline, CaseScores, Evaluation, Interval
+from catenary.metrics.evaluation import Baseline, CaseScores, Difference, Evaluation, Interval
 from catenary.metrics.registry import METRICS
 from catenary.report.charts import Bar, agreement, curve, interval_rows, strip
 from catenary.report.data import GalleryCase
@@ -52,6 +52,7 @@ def scores(doc: Document) -> dict[str, Any]:
         "second_metrics": [metric for metric in SECOND if metric in doc.mean],
         "second_rows": [(name, False, row) for name, row in doc.classes.items()]
         + ([("mean", True, doc.mean)] if several else []),
+        "gain": _gain(doc),
         "full_tables": [_full_table(doc, name, best) for name in doc.classes],
         "confusion": _confusion(doc),
         "strip_chart": _strip(doc) if doc.cases else "",
@@ -70,6 +71,19 @@ def scores(doc: Document) -> dict[str, Any]:
 def _bar(name: str, row: Mapping[str, Interval], rival: Mapping[str, Interval]) -> Bar:
     own, other = row["dice"], rival.get("dice", NOTHING)
     return Bar(name, *(math.nan if v is None else v for v in (own.value, own.low, own.high, other.value)))
+
+
+def _gain(doc: Document) -> list[tuple[str, Any]]:
+    """Dice before and after by class, and their mean; empty where training started from nothing."""
+    if doc.gain is None:
+        return []
+    rows = [(name, found["dice"]) for name, found in doc.gain.classes.items()]
+    rows += [("mean", doc.gain.mean["dice"])] if len(rows) > 1 else []
+    return [(name, {"before": row.a, "after": row.b, "difference": _interval(row)}) for name, row in rows]
+
+
+def _interval(row: Difference) -> Interval:
+    return Interval(value=row.value, low=row.low, high=row.high, n=row.n)
 
 
 def _main_row(doc: Document, name: str | None, metrics: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from catenary.data.cases import Dataset
 from catenary.errors import TrainingError
-from catenary.losses import build_loss, summed_over_processes
+from catenary.losses import build_after_loss, build_loss, summed_over_processes
 from catenary.models.freezing import parameter_groups
 from catenary.predict.memory import keep_buffers
 from catenary.recipe import Recipe, Train
@@ -149,7 +149,10 @@ def _run(
     config = job.recipe.train
     loss = build_loss(job.recipe.loss, job.dataset.labels)  # of one process: only the first validates
     joint = build_loss(job.recipe.loss, job.dataset.labels, reduce=summed_over_processes())
-    store = Store(job.dataset, job.train, job.recipe, limit=job.memory)
+    after = None
+    if job.recipe.model.fusion != "none":
+        after = build_after_loss(job.recipe.loss, job.dataset.labels, reduce=summed_over_processes())
+    store = Store(job.dataset, job.train, job.recipe, limit=job.memory, training=True)
     held = Store(job.dataset, job.val, job.recipe, limit=job.memory // 2)
     patches = Patches(store, job.recipe, rank=fabric.global_rank, world=fabric.world_size)
     total = _total_steps(config, len(store), job.recipe.sample.batch * fabric.world_size)
@@ -181,7 +184,7 @@ def _run(
             saved = time.perf_counter()
         if why:
             break
-        value = _step(state, forward, batch, joint, job.recipe, fabric, done, channels_last)
+        value = _step(state, forward, batch, joint, after, job.recipe, fabric, done, channels_last)
         if log is not None:
             log.scalar("step_loss", value, state.step)
             told = f"training: loss {value:.3f}, best {job.recipe.train.monitor} {_best(state)}"
@@ -230,6 +233,8 @@ def _start(fabric: Fabric, job: Job) -> tuple[State, Callable[[Tensor], Any]]:
     average = average.to(fabric.device)
     if job.recipe.model.deep_supervision:
         wrapped.mark_forward_method("side_outputs")
+    if job.recipe.model.fusion != "none":
+        wrapped.mark_forward_method("both_dates")
     state = State(
         module=wrapped,
         average=average,
@@ -275,6 +280,7 @@ def _step(
     forward: Callable[[Tensor], Any],
     batch: Batch,
     loss: Callable[[Tensor, Tensor], Tensor],
+    after: Callable[[Tensor, Tensor], Tensor] | None,
     recipe: Recipe,
     fabric: Fabric,
     done: float,
@@ -288,10 +294,13 @@ def _step(
     torch.manual_seed((config.seed << 20) + state.step * fabric.world_size + fabric.global_rank)
     x = to_network(batch.image, batch.scale, batch.offset, fabric.device, channels_last)
     target = torch.from_numpy(batch.label).to(fabric.device, non_blocking=True)
+    wrapped: Any = state.module
     if recipe.model.deep_supervision:
-        wrapped: Any = state.module
         network: Any = unwrapped(state.module)
         value = _supervised(wrapped.side_outputs(x), target, loss, network.scales)
+    elif after is not None:
+        joint, standing = wrapped.both_dates(x)
+        value = loss(joint.float(), target) + after(standing.float(), target)
     else:
         value = loss(forward(x).float(), target)
     number = float(value.detach())

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,12 +52,18 @@ class Case:
 
 
 class Store:
-    """Cases at working resolution, read when first wanted and kept while they fit into `limit` bytes."""
+    """Cases at working resolution, read when first wanted and kept while they fit into `limit` bytes.
 
-    def __init__(self, dataset: Dataset, names: Sequence[str], recipe: Recipe, *, limit: int = 4 << 30) -> None:
+    Those for `training` have their objects grown, where the recipe says so.
+    """
+
+    def __init__(
+        self, dataset: Dataset, names: Sequence[str], recipe: Recipe, *, limit: int = 4 << 30, training: bool = False
+    ) -> None:
         self.names = tuple(names)
         self._dataset = dataset
         self._size = recipe.prepare.size
+        self._dilate = recipe.sample.dilate if training else 0
         self._normaliser = Normaliser.from_config(recipe.prepare)
         self._limit = limit
         self._kept: OrderedDict[int, Case] = OrderedDict()
@@ -87,6 +94,7 @@ class Store:
         prepared = prepare(image, self._normaliser, self._size)
         array, (scale, offset, low, high) = prepared.array, prepared.coefficients
         label = resize_label(label, array.shape[1:])
+        truth = label if not self._dilate else grown(label, self._dilate)
         extent = (float(array.min()), float(array.max()))
         points = {}
         rng = np.random.default_rng(index)
@@ -96,7 +104,7 @@ class Store:
                 points[int(value)] = where if len(where) <= _POINTS else rng.permutation(where)[:_POINTS]
         return Case(
             image=np.ascontiguousarray(np.moveaxis(array, 0, -1)),
-            label=label,
+            label=truth,
             scale=scale,
             offset=offset,
             clip=None if low is None or high is None else (low, high),
@@ -160,8 +168,9 @@ class Patches:
         middle = (_inside(centre[0], height, patch[0]), _inside(centre[1], width, patch[1]))
         low, high = case.extent
         image, label = make_patch(
-            case.image, case.label, recipe.augment, centre=middle, patch=patch, rng=rng, low=low, high=high
-        )
+            case.image, case.label, recipe.augment, centre=middle, patch=patch, rng=rng, low=low, high=high,
+            dates=1 if recipe.model.fusion == "none" else 2,
+        )  # fmt: skip
         if case.clip is not None:
             image = np.clip(image, case.clip[0], case.clip[1]).astype(np.float32)
         return image, label, case.scale, case.offset
@@ -172,6 +181,20 @@ class Patches:
             self._order[epoch] = np.random.default_rng([self._recipe.train.seed, 7, epoch]).permutation(len(self.store))
             self._order.pop(epoch - 4, None)
         return int(self._order[epoch][position])
+
+
+def grown(label: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """Every class but the background grown by `radius` pixels over the background, later classes over earlier ones.
+
+    What is ignored stays, and no class grows over another's own pixels.
+
+    >>> grown(np.array([[0, 0, 1, 2, 0, 0, 255]], np.uint8), 1).tolist()
+    [[0, 1, 1, 2, 2, 0, 255]]
+    """
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    classes = np.where(label == IGNORE, 0, label).astype(np.uint8)
+    wide = np.asarray(cv2.dilate(classes, kernel), np.uint8)
+    return np.where(label == 0, wide, label)
 
 
 def _inside(centre: float, side: int, patch: int) -> int:

@@ -122,9 +122,13 @@ def _logits(labels: LabelSet) -> tuple[str, ...]:
 
 
 def _copy_logits(value: Tensor, found: Tensor, before: Mapping[str, int], now: tuple[str, ...]) -> int:
-    if value.shape[1:] != found.shape[1:] or len(value) != len(now) or len(found) != len(before):
+    # The head of a network for two dates grades damage: it has no logit for the background.
+    first = len(now) - len(value)
+    if value.shape[1:] != found.shape[1:] or first not in (0, 1) or len(before) - len(found) != first:
         return 0
-    kept = [(index, before[name]) for index, name in enumerate(now) if name in before]
+    kept = [
+        (index - first, before[name] - first) for index, name in enumerate(now) if name in before and index >= first
+    ]
     for index, old in kept:
         value[index] = found[old]
     return len(kept)

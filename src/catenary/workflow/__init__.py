@@ -8,6 +8,7 @@ from catenary.workflow.demo import demo
 from catenary.workflow.export import export
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
+from catenary.workflow.mosaic import Mapped, predict_mosaic
 from catenary.workflow.register import Registration, align
 from catenary.workflow.run import Run, load
 from catenary.workflow.tune import Tuned, tune
@@ -15,6 +16,7 @@ from catenary.workflow.use import predict
 
 __all__ = [
     "Inspection",
+    "Mapped",
     "Registration",
     "Run",
     "Tuned",
@@ -28,5 +30,6 @@ __all__ = [
     "load",
     "plan",
     "predict",
+    "predict_mosaic",
     "tune",
 ]

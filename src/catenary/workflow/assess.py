@@ -17,7 +17,7 @@ from catenary.errors import ConfigError, InputError
 from catenary.io.files import write_text
 from catenary.measures import Curve, average, curves_of
 from catenary.metrics.baselines import fit_baselines
-from catenary.metrics.evaluation import Comparison, Evaluation, Scorer
+from catenary.metrics.evaluation import Comparison, DamageScorer, Evaluation, Scorer, has_damage_grades
 from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.plan import Plan
 from catenary.types import IGNORE, Progress, silent
@@ -152,7 +152,9 @@ def evaluate_run(
     progress("preparing fast prediction", 0, 1)
     predictor = open_predictor(folder, samples=_samples(known, card))
     progress("preparing fast prediction", 1, 1)
-    measured = _measure(predictor, known.dataset, names, train, split, progress)
+    measured = _measure(
+        predictor, known.dataset, names, train, split, progress, before=_started_from(plan, known.dataset.labels)
+    )
     write_text(folder / EVALUATION, measured.evaluation.model_dump_json(indent=1))
     return measured.evaluation, write_run_report(folder, known, plan, card, measured)
 
@@ -178,8 +180,26 @@ class Measured:
     how: dict[str, str]
 
 
+def _started_from(plan: Plan, labels: LabelSet) -> Predictor | None:
+    """The model that training took its weights from, where it knows the same classes."""
+    from catenary.predict import load_card
+
+    start = plan.recipe.transfer.init
+    if not start or load_card(start).labels.names != labels.names or load_card(start).labels.regions != labels.regions:
+        return None
+    found = load(start, engine="torch")
+    return found if found.card.channels == plan.recipe.model.channels else None
+
+
 def _measure(
-    predictor: Predictor, dataset: Dataset, names: Sequence[str], train: Sequence[str], split: str, progress: Progress
+    predictor: Predictor,
+    dataset: Dataset,
+    names: Sequence[str],
+    train: Sequence[str],
+    split: str,
+    progress: Progress,
+    *,
+    before: Predictor | None = None,
 ) -> Measured:
     from catenary.predict.quantities import case_pair
     from catenary.report import GalleryCase, pick_cases, to_rgb8
@@ -189,6 +209,8 @@ def _measure(
     baselines = fit_baselines(_training_pairs(dataset, train), labels)
     scorer = Scorer(labels, spacing=spacing, unit=dataset.grid.unit)
     rivals = {name: Scorer(labels, spacing=spacing) for name in baselines.names}
+    earlier = Scorer(labels, spacing=spacing, unit=dataset.grid.unit)
+    damage = DamageScorer(labels) if has_damage_grades(dataset) else None
     shares: list[Measurement] = []
     measures = predictor.card.recipe.predict.measures
     pairs: dict[str, CasePair] = {}
@@ -205,6 +227,11 @@ def _measure(
         prediction = predictor(image)
         answer = prediction.mask if prediction.regions is None else prediction.regions
         scorer.add(name, case.group, label, answer)
+        if before is not None:
+            old = before(image)
+            earlier.add(name, case.group, label, old.mask if old.regions is None else old.regions)
+        if damage is not None:
+            damage.add(name, case.group, label, prediction.mask)
         for rival, guess in baselines.predict(image.array).items():
             rivals[rival].add(name, case.group, label, guess)
         shares += _share_rows(name, label, prediction.mask, labels)
@@ -213,7 +240,13 @@ def _measure(
             for side, mask in zip(curves, (label, prediction.mask), strict=True):
                 side.append(curves_of(measures, mask, labels, image.grid, valid=label != IGNORE))
         progress("evaluating", done + 1, len(names))
-    evaluation = scorer.result(split, baselines=rivals).model_copy(update={"trained_on": seen})
+    evaluation = scorer.result(split, baselines=rivals)
+    gain = None
+    if before is not None:
+        gain = compare_evaluations(earlier.result(split), evaluation, names=("before", "after"))
+    evaluation = evaluation.model_copy(
+        update={"trained_on": seen, "damage": damage.result() if damage else None, "gain": gain}
+    )
     gallery = []
     for name in pick_cases(evaluation, GALLERY):
         case = dataset[name]

@@ -260,5 +260,6 @@ def _as_pretrained(recipe: Recipe, data: Fingerprint) -> dict[str, Any]:
     tag = recipe.transfer.weights.partition(":")[2] if recipe.transfer.weights.startswith("hub:") else ""
     name = f"{recipe.model.encoder.partition('.')[0]}.{tag}" if tag else recipe.model.encoder
     top = 255.0 if data.dtype == "uint8" else max(data.high)
-    mean, std = input_statistics(name, data.channels, top=top)
+    dates = 1 if recipe.model.fusion == "none" else 2
+    mean, std = (dates * values for values in input_statistics(name, data.channels // dates, top=top))
     return {"prepare.normalise": "dataset", "prepare.mean": mean, "prepare.std": std}
