@@ -117,7 +117,6 @@ def test_the_shift_says_where_things_lie():
     assert max(np.abs(np.diff(shift, axis=axis)).max() for axis in (1, 2)) < 0.1
     np.testing.assert_array_equal(shift[:, 100:110, 50:70], moved.shift(100, 50, 10, 20))
     one, other = (city.window(0, 0, 1024, 1024) for city in (still, moved))
-    np.testing.assert_array_equal(one.pre[:, 40:-40, 40:-40].shape, other.pre[:, 40:-40, 40:-40].shape)
     y, x = (np.indices((1024, 1024)) + shift).astype(np.float32)
     back = cv2.remap(other.post.transpose(1, 2, 0), x, y, cv2.INTER_CUBIC).transpose(2, 0, 1)
     inner = (slice(None), slice(40, -40), slice(40, -40))
@@ -147,7 +146,7 @@ def test_dates_differ_in_colour_as_asked():
 def test_each_image_lacks_another_corner(whole):
     assert 0.85 < whole.valid_pre.mean() < 1
     assert 0.85 < whole.valid_post.mean() < 1
-    assert not (whole.valid_pre | whole.valid_post).all() or (~whole.valid_pre & ~whole.valid_post).sum() == 0
+    assert (whole.valid_pre | whole.valid_post).all()
     assert not whole.pre[:, ~whole.valid_pre].any()
     assert not whole.post[:, ~whole.valid_post].any()
     assert whole.pre[:, whole.valid_pre].mean() > 30
@@ -199,7 +198,8 @@ def test_rasters_hold_the_city(written, whole):
     with rasterio.open(written["pre"]) as file:
         np.testing.assert_array_equal(file.read(), whole.pre)
         np.testing.assert_array_equal(file.dataset_mask() > 0, whole.valid_pre)
-        assert (file.crs.to_epsg(), file.res) == (32637, (0.5, 0.5))
+        assert file.crs.to_epsg() == 32637
+        assert tuple(file.transform)[:6] == (0.5, 0, 240_000, 0, -0.5, 4_012_000)
     with rasterio.open(written["truth"]) as file:
         np.testing.assert_array_equal(file.read(1), whole.label)
         assert file.colormap(1)[4][:3] == (200, 30, 40)

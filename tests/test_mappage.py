@@ -24,7 +24,7 @@ from catenary.io.raster import Pixels, open_raster
 from catenary.report import mapdata, mappage, mappictures
 from catenary.report.mapdata import Sheet, read_buildings, unsure_cells
 from catenary.report.mappage import write_map_page
-from catenary.report.mappictures import class_covers, doubts
+from catenary.report.mappictures import class_covers, doubts, tint
 from catenary.types import Grid, Image, silent
 from rasters import ORIGIN, UTM, town, write
 from test_report import SCRIPT, Page
@@ -224,6 +224,8 @@ def test_pictures_show_classes_and_doubt_where_they_are_and_nothing_where_nothin
         drawn = decoded(source)
         np.testing.assert_array_equal(drawn[..., 3] > 0, scene.known & (scene.label == index))
         assert tuple(drawn[drawn[..., 3] > 0][0, :3]) == LABELS.display_colour(index)
+    steps = np.arange(16, dtype=np.uint8)[None]
+    assert decoded(tint(steps, (1, 2, 3)))[0, :, 3].tolist() == (17 * steps[0]).tolist()
     with open_raster(scene.confidence) as file:
         found = doubts(file)
     assert (found > 0).sum() == (HEIGHT - 40) * (WIDTH - 60)
@@ -343,7 +345,10 @@ def test_a_file_without_any_building_is_none_too_many(scene, tmp_path):
 def test_broken_and_missing_outlines_are_counted_and_do_no_harm(scene, tmp_path):
     x, y = ORIGIN
     bow = shapely.polygons([(x + 5, y - 5), (x + 15, y - 15), (x + 15, y - 5), (x + 5, y - 15)])
-    hole = shapely.box(x + 30, y - 30, x + 40, y - 20).difference(shapely.box(x + 33, y - 27, x + 37, y - 23))
+    ring, inner = (
+        [(x + a, y - a), (x + b, y - a), (x + b, y - b), (x + a, y - b)] for a, b in ((30, 40), (33, 37))
+    )  # both turn the same way
+    hole = shapely.Polygon(ring, [inner])
     both = shapely.multipolygons(
         [shapely.box(x + 45, y - 10, x + 47, y - 8), shapely.box(x + 50, y - 10, x + 52, y - 8)]
     )
@@ -422,12 +427,13 @@ def test_scale_bar_and_north_and_degrees_hold_on_the_ground(tmp_path, crs, turn)
 
 
 def test_degrees_go_on_across_the_180th_meridian(tmp_path):
-    transform = rasterio.Affine(1e-4, 0, 179.99, 0, -1e-4, -17.0)
-    with open_raster(
-        raster(tmp_path / "c.tif", np.zeros((100, 200), np.uint8), crs="EPSG:4326", transform=transform)
-    ) as f:
-        lattice = np.array(mappage._data(LABELS, Sheet.of(f), None)["lattice"])
-    assert np.ptp(lattice[:, 0]) == pytest.approx(0.02, abs=1e-6)
+    transform = rasterio.Affine(200, 0, 800_000, 0, -200, 8e6)
+    path = raster(tmp_path / "c.tif", np.zeros((100, 200), np.uint8), crs="EPSG:32760", transform=transform)
+    with open_raster(path) as file:
+        sheet = Sheet.of(file)
+    lattice = np.array(mappage._data(LABELS, sheet, None)["lattice"])[:, 0]
+    assert np.ptp(sheet.degrees(np.array([(0, 0), sheet.size]))[:, 0]) > 300
+    assert 0.35 < np.ptp(lattice) < 0.45
 
 
 def test_images_are_stretched_by_the_pixels_that_hold_data(scene):

@@ -206,8 +206,8 @@ def _meanings(path: Path, sources: Sources, found: Found) -> Mapping[int, str]:
                 )
             )
         values = {value or 1 for value in contents.values} - {IGNORE}  # without a grade is the first
-        known = max(values, default=1) <= max(vectors.grades.values(), key=lambda value: value % IGNORE)
-        return {value: vectors.name(value) if known else f"class {value}" for value in values}
+        worded = values <= set(vectors.grades.values())  # numbers beyond the words mean something else
+        return {value: vectors.name(value) if worded else f"class {value}" for value in values}
     if path.suffix.lower() not in TIFF:
         picture = read_mask(path)
         if picture.ndim != 2:

@@ -140,7 +140,7 @@ def predict_mosaic(
         buildings = _buildings(
             predictor, files, footprints, footprints_crs, folder / f"buildings.{vectors}", outlines, progress
         )
-    notes = [*predictor.notes, *_notes(alignment, buildings)]
+    notes = [*predictor.notes, *_notes(buildings)]
     page = _page(predictor, job, files, buildings, folder, notes, footprints)
     minutes = (time.perf_counter() - started) / 60
     done = Mapped(
@@ -207,12 +207,9 @@ def _buildings(
     )
 
 
-def _notes(alignment: Path | None, buildings: BuildingSummary | None) -> list[str]:
+def _notes(buildings: BuildingSummary | None) -> list[str]:
+    """What a reader of the counts should know; of the alignment the page tells itself."""
     found = []
-    if alignment is not None:
-        unsure = read_alignment(alignment).unsure
-        if unsure > 0.05:
-            found.append(f"how the later image is displaced is unsure in {100 * unsure:.0f} % of the common area")
     if buildings is not None and buildings.repaired:
         found.append(f"{buildings.repaired} footprints have invalid outlines and were measured as repaired")
     if buildings is not None and buildings.no_data:
