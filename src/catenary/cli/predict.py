@@ -86,7 +86,9 @@ def predict(
     pre_crs: Annotated[str | None, for_maps("CRS", "CRS of --pre where it states none.")] = None,
     post_crs: Annotated[str | None, for_maps("CRS", "CRS of --post where it states none.")] = None,
     footprints_crs: Annotated[str | None, for_maps("CRS", "CRS of --footprints where it states none.")] = None,
-    vectors: Annotated[Vectors, for_maps("|".join(Vectors), "Format of the buildings.")] = Vectors.gpkg,
+    vectors: Annotated[
+        Vectors | None, for_maps("|".join(Vectors), "Format of the buildings; without --post, asks for them.")
+    ] = None,
     outlines: Annotated[
         Outlines,
         for_maps("|".join(Outlines), "How the map's own buildings are drawn: as pixels, smoothed, right-angled."),
@@ -124,11 +126,27 @@ def predict(
     if pre is not None:
         with show_progress() as progress:
             mapped = workflow.predict_mosaic(
-                run, pre, post, out=out, footprints=footprints, align=align, pre_crs=pre_crs, post_crs=post_crs,
-                footprints_crs=footprints_crs, vectors=vectors.value, outlines=outlines.value, engine=engine.value,
-                tta=tta, overlap=overlap, grow=grow, probability=probability, resume=resume, cluster=cluster,
-                workers=workers, progress=progress,
-            )  # fmt: skip
+                run,
+                pre,
+                post,
+                out=out,
+                footprints=footprints,
+                align=align,
+                pre_crs=pre_crs,
+                post_crs=post_crs,
+                footprints_crs=footprints_crs,
+                vectors=vectors.value if vectors else None,
+                outlines=outlines.value,
+                engine=engine.value,
+                tta=tta,
+                overlap=overlap,
+                grow=grow,
+                probability=probability,
+                resume=resume,
+                cluster=cluster,
+                workers=workers,
+                progress=progress,
+            )
         show.mapped(mapped)
         return 0
     with show_progress() as progress:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.errors import InputError, MissingExtra
+from catenary.io.areas import fill, repair
 from catenary.io.pixels import read_bytes
 from catenary.types import IGNORE
 
@@ -32,11 +33,10 @@ def read_xbd(path: Path, *, palette: str = "index") -> NDArray[np.uint8]:
 
     Raises:
         InputError: It is missing, no such file, or names a damage grade that is not known.
-        MissingExtra: shapely or rasterio is not installed.
+        MissingExtra: shapely is not installed.
     """
     try:
         import shapely
-        from rasterio.features import rasterize
     except ImportError as error:
         raise MissingExtra(str(error.name), "geo") from None
     try:
@@ -50,11 +50,9 @@ def read_xbd(path: Path, *, palette: str = "index") -> NDArray[np.uint8]:
     unknown = sorted({str(grade) for _, grade in buildings if grade is not None and grade not in DAMAGE})
     if unknown:
         raise InputError(f"{path} grades damage as '{unknown[0]}', known are {', '.join(DAMAGE)}; correct the file")
-    values = [DAMAGE[grade or "no-damage"] for _, grade in buildings]
-    order = sorted(range(len(values)), key=lambda index: values[index] % IGNORE)  # the last one drawn stays
-    shapes = [(shapely.make_valid(outlines[index]), values[index]) for index in order]
-    shapes = [(outline, value) for outline, value in shapes if not outline.is_empty]
-    if not shapes:
-        return np.zeros((height, width), np.uint8)
-    label: NDArray[np.uint8] = rasterize(shapes, out_shape=(height, width), fill=0, dtype="uint8")
+    values = np.array([DAMAGE[grade or "no-damage"] for _, grade in buildings], np.uint8)
+    label = np.zeros((height, width), np.uint8)
+    areas = repair(np.asarray(outlines, object))
+    for value in sorted({*values.tolist()}, key=lambda grade: grade % IGNORE):  # the last one drawn stays
+        label[fill(areas[values == value], 0, 0, height, width)] = value
     return label

@@ -251,9 +251,9 @@ def predict_rows(predictor: Predictor, job: MosaicJob, first: int, last: int, *,
 
 
 def finish_mosaic(
-    predictor: Predictor, job: MosaicJob, out: Path, *, stem: str, progress: Progress = silent
+    predictor: Predictor, job: MosaicJob, out: Path, *, stem: str, keep: bool = False, progress: Progress = silent
 ) -> MosaicFiles:
-    """Join all rows to Cloud Optimized GeoTIFFs in `out`, and remove what was unfinished.
+    """Join all rows to Cloud Optimized GeoTIFFs in `out`, and remove what was unfinished unless told to `keep` it.
 
     Raises:
         OutputError: A row is missing, or the files cannot be written.
@@ -266,7 +266,8 @@ def finish_mosaic(
     files = {name: out / (f"{stem}.tif" if name == "classes" else f"{name}.tif") for name in vrts}
     for name, vrt in vrts.items():
         to_cog(vrt, files[name], resampling="mode" if name == "classes" else "average", progress=progress)
-    shutil.rmtree(job.folder)
+    if not keep:
+        shutil.rmtree(job.folder)
     return MosaicFiles(classes=files["classes"], confidence=files["confidence"], probability=files.get("probability"))
 
 

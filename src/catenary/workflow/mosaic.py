@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from catenary.align import Aligned, Alignment, align_rasters, read_alignment
-from catenary.errors import InputError, OutputError, writing
+from catenary.errors import OutputError, writing
 from catenary.io.files import write_json
+from catenary.io.outline_files import open_layer
 from catenary.io.raster import Scene, open_raster
 from catenary.types import Progress, silent
 
@@ -59,7 +61,7 @@ def predict_mosaic(
     pre_crs: str | None = None,
     post_crs: str | None = None,
     footprints_crs: str | None = None,
-    vectors: Literal["gpkg", "fgb", "geojson"] = "gpkg",
+    vectors: Literal["gpkg", "fgb", "geojson"] | None = None,
     outlines: Literal["pixels", "simple", "regular"] = "simple",
     engine: str = "auto",
     tta: bool = False,
@@ -85,7 +87,7 @@ def predict_mosaic(
         align: ``"auto"`` measures how `post` is displaced and undoes it, ``"none"`` does not, else a file that
             ``catenary align`` wrote.
         pre_crs, post_crs, footprints_crs: Coordinate reference system of a file that states none.
-        vectors: Format of the buildings.
+        vectors: Format of the buildings, which are made for two dates or footprints, or when a format is given.
         outlines: How the map's own buildings are drawn, see `catenary.predict.buildings.buildings_of_map`.
         engine, tta, overlap: See `catenary.workflow.predict`.
         grow: Pixels by which areas without data grow.
@@ -103,21 +105,19 @@ def predict_mosaic(
         MissingExtra: A package of ``catenary[geo]`` or ``catenary[cluster]`` is not installed.
     """
     from catenary.predict import open_predictor
-    from catenary.predict.mosaic import begin_mosaic, finish_mosaic, predict_rows, rows_left
+    from catenary.predict.mosaic import UNFINISHED, begin_mosaic, finish_mosaic, predict_rows, rows_left
 
     started, folder = time.perf_counter(), Path(out)
     stem = "classes" if post is None else "damage"
     images = tuple(Path(image) for image in (pre, post) if image is not None)
     crs = (pre_crs, post_crs)[: len(images)]
-    if (folder / f"{stem}.tif").exists():
+    if (folder / f"{stem}.tif").exists() and not (folder / UNFINISHED).exists():
         raise OutputError(f"{folder} already holds a {stem}.tif; choose another --out")
-    if footprints is not None and not Path(footprints).exists():
-        raise InputError(
-            f"there is no file {footprints}; give the footprints as GeoPackage, GeoJSON or another vector file"
-        )
     with ExitStack() as stack:  # what cannot be opened is said before anything is done
         for path, name in zip(images, crs, strict=True):
             stack.enter_context(open_raster(path, crs=name))
+    if footprints is not None:
+        open_layer(footprints, crs=footprints_crs)
     predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,11 +134,11 @@ def predict_mosaic(
 
         options = {"engine": engine, "tta": tta, "overlap": overlap}
         predict_on_cluster(Path(run), options, predictor, job, address=cluster, workers=workers, progress=progress)
-    files = finish_mosaic(predictor, job, folder, stem=stem, progress=progress)
+    files = finish_mosaic(predictor, job, folder, stem=stem, keep=True, progress=progress)
     buildings = None
-    if post is not None or footprints is not None:
+    if post is not None or footprints is not None or vectors is not None:
         buildings = _buildings(
-            predictor, files, footprints, footprints_crs, folder / f"buildings.{vectors}", outlines, progress
+            predictor, files, footprints, footprints_crs, folder / f"buildings.{vectors or 'gpkg'}", outlines, progress
         )
     notes = [*predictor.notes, *_notes(buildings)]
     page = _page(predictor, job, files, buildings, folder, notes, footprints)
@@ -148,6 +148,7 @@ def predict_mosaic(
         minutes=minutes, notes=tuple(notes),
     )  # fmt: skip
     write_json(folder / SUMMARY, _summary(done, job))
+    shutil.rmtree(job.folder)  # from here on there is nothing to go on with
     return done
 
 
