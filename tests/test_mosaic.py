@@ -142,6 +142,34 @@ def test_a_later_image_on_another_grid_is_brought_onto_the_first(model, tmp_path
     assert np.mean(read(one.classes)[0] != read(other.classes)[0]) < 0.001
 
 
+def test_rotated_and_mirrored_images_have_their_own_grid(model, pair, tmp_path):
+    """The same pixels on a rotated grid give the same answer there; a later image stored upside down lies right."""
+    plain = predicted(model, pair, tmp_path / "plain")
+    along, aside = 0.5 * np.cos(0.4), 0.5 * np.sin(0.4)
+    rotated = rasterio.Affine(along, aside, ORIGIN[0], aside, -along, ORIGIN[1])
+    for name, path in zip(("a.tif", "b.tif"), pair, strict=True):
+        write(tmp_path / name, read(path)[0], transform=rotated)
+    turned = predicted(model, (tmp_path / "a.tif", tmp_path / "b.tif"), tmp_path / "turned")
+    assert np.mean(read(turned.classes)[0] != read(plain.classes)[0]) < 0.001
+    with rasterio.open(turned.classes) as file:
+        assert file.transform.almost_equals(rotated)
+    upside_down = rasterio.Affine(0.5, 0, ORIGIN[0], 0, 0.5, ORIGIN[1] - SIDE / 2)
+    write(tmp_path / "up.tif", read(pair[1])[0][:, ::-1], transform=upside_down)
+    other = predicted(model, (pair[0], tmp_path / "up.tif"), tmp_path / "other")
+    assert np.mean(read(other.classes)[0] != read(plain.classes)[0]) < 0.001
+
+
+def test_values_that_are_no_numbers_are_no_data(model, tmp_path):
+    pre, post = town(SIDE, 0).astype(np.float32), town(SIDE, 1).astype(np.float32)
+    post[1, 50, 60] = np.nan
+    write(tmp_path / "pre.tif", pre)
+    write(tmp_path / "post.tif", post)
+    files = predicted(model, (tmp_path / "pre.tif", tmp_path / "post.tif"), tmp_path / "out", grow=2)
+    _, known = read(files.classes)
+    assert (~known).sum() == 25
+    assert not known[48:53, 58:63].any()
+
+
 def test_one_date_goes_the_same_way(tmp_path):
     recipe = Recipe(model=Model(widths=(4, 8), norm="batch"), prepare=Prepare(normalise="range"),
                     sample=Sample(patch=(64, 64)), predict=Predict(tile=(64, 64), engine="torch"))  # fmt: skip

@@ -159,6 +159,8 @@ def begin_mosaic(
                 f"on {predictor.card.channels}; give the bands it was trained on"
             )
         known = view.valid if view.valid is not None else np.ones(view.shape, bool)
+        if view.array.dtype.kind == "f":
+            known = known & np.isfinite(view.array).all(axis=0)
         if not known.any():
             what = "have no pixel in common" if len(images) > 1 else "holds no data"
             raise InputError(f"{' and '.join(map(str, images))} {what}; give images of one place")
@@ -318,9 +320,12 @@ class _Reader:
         for column in range(0, self._width, COLUMNS):
             image = self._source.read(end, column, high - end, min(COLUMNS, self._width - column))
             assert image.valid is not None
+            known = image.valid
+            if image.array.dtype.kind == "f":
+                known = known & np.isfinite(image.array).all(axis=0)
             for plane, value in zip(image.array, self._fill, strict=True):
-                plane[~image.valid] = value if plane.dtype.kind == "f" else round(value)
-            parts.append((image.array, image.valid))
+                plane[~known] = value if plane.dtype.kind == "f" else round(value)
+            parts.append((image.array, known))
         array = np.concatenate([part for part, _ in parts], axis=2)
         valid = np.concatenate([part for _, part in parts], axis=1)
         self._array = array if self._array is None else np.concatenate([self._array, array], axis=1)
