@@ -1,11 +1,12 @@
 """A pair of dates streamed in constant memory: peak memory by height, time and speed beside a plain script.
 
-    python benchmarks/mosaic.py [--columns 17408] [--rows 8704 17408 34816] [--plain 8704] [--folder FOLDER]
+    python benchmarks/mosaic.py [--side 17408] [--rows 17408] [--plain ROWS ...] [--small] [--folder FOLDER]
 
 The network is the study's U-Net (widths 16 to 256, decisions of both dates joined, five classes) with random weights,
-which cost what trained ones cost. The pair is a phantom city (made once in FOLDER), as 8-bit RGB GeoTIFFs with a
-different place of the later one's pixels; nothing is aligned. The plain script reads both images whole, predicts
-overlapping tiles with the same engine, adds weighted answers up in one array, and writes the result: what people write.
+which cost what trained ones cost; with --small one of widths 4 to 16, so that memory can be looked at for any height
+in little time. The pair is a phantom city (made once in FOLDER), 8-bit RGB GeoTIFFs; other heights are parts or
+repetitions of it, as VRTs. Nothing is aligned. The plain script reads both images whole, predicts overlapping tiles with
+the same engine, adds weighted answers up in one array, and writes the result: what people write.
 Every run has a process of its own.
 """
 
@@ -18,9 +19,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 
-def make_model(folder):
+def make_model(folder, small):
     import torch
 
     from catenary.data.labels import LabelSet
@@ -29,8 +31,9 @@ def make_model(folder):
     from catenary.predict import Card, save_model
     from catenary.recipe import Model, Prepare, Recipe, Sample
 
-    path = folder / "model.safetensors"
-    model = Model(name="unet", widths=(16, 32, 64, 128, 256), channels=6, classes=5, fusion="decision", norm="batch")
+    path = folder / ("small.safetensors" if small else "model.safetensors")
+    widths = (4, 8, 16) if small else (16, 32, 64, 128, 256)
+    model = Model(name="unet", widths=widths, channels=6, classes=5, fusion="decision", norm="batch")
     recipe = Recipe(model=model, prepare=Prepare(mean=(110.0,) * 6, std=(45.0,) * 6, match=True), sample=Sample())
     torch.manual_seed(0)
     network = build(**model.model_dump())
@@ -97,6 +100,30 @@ def plain(model, pre, post, out):
     return {"seconds": time.perf_counter() - start, "network": engine.seconds, "engine": engine.name}
 
 
+def of_height(path, rows, folder):
+    """The first rows of a raster, or all of them again and again, as a VRT."""
+    import rasterio
+
+    with rasterio.open(path) as file:
+        (height, width), crs, transform = file.shape, file.crs.to_wkt(), file.transform.to_gdal()
+    if rows == height:
+        return path
+    lines = [f'<VRTDataset rasterXSize="{width}" rasterYSize="{rows}"><SRS>{escape(crs)}</SRS>']
+    lines.append(f"<GeoTransform>{', '.join(map(repr, transform))}</GeoTransform>")
+    for band in (1, 2, 3):
+        lines.append(f'<VRTRasterBand dataType="Byte" band="{band}">')
+        for top in range(0, rows, height):
+            size = f'xOff="0" xSize="{width}" ySize="{min(height, rows - top)}"'
+            lines.append(
+                f"<SimpleSource><SourceFilename>{path.resolve()}</SourceFilename><SourceBand>{band}</SourceBand>"
+                f'<SrcRect {size} yOff="0"/><DstRect {size} yOff="{top}"/></SimpleSource>'
+            )
+        lines.append("</VRTRasterBand>")
+    view = folder / f"{path.stem}-{rows}.vrt"
+    view.write_text("".join(lines) + "</VRTDataset>")
+    return view
+
+
 def run(way, model, pre, post):
     """One way in a process of its own, with its peak memory."""
     with tempfile.TemporaryDirectory() as out:
@@ -115,9 +142,10 @@ def peak():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--columns", type=int, default=17408)
-    parser.add_argument("--rows", type=int, nargs="*", default=[8704, 17408, 34816])
-    parser.add_argument("--plain", type=int, nargs="*", default=[8704], help="heights that the plain script does too")
+    parser.add_argument("--side", type=int, default=17408, help="rows and columns of the city")
+    parser.add_argument("--rows", type=int, nargs="*", default=[17408], help="heights to predict")
+    parser.add_argument("--plain", type=int, nargs="*", default=[], help="heights that the plain script does too")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "mosaic")
     parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -129,22 +157,23 @@ def main():
     from catenary.workflow.city import write_city
 
     given.folder.mkdir(parents=True, exist_ok=True)
-    model = make_model(given.folder)
+    model = make_model(given.folder, given.small)
+    place = given.folder / f"city-{given.side}-{given.side}"
+    if not (place / "pre.tif").exists():
+        write_city(place, shape=(given.side, given.side), seed=1, shift=4.0)
     subprocess.run(
         [sys.executable, "-c", f"from catenary.predict import open_predictor as o; o({str(model)!r})"], check=True
     )
     print("| way | rows x columns | engine | minutes | Mpx/s | beside the network | peak, GB |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for rows in sorted({*given.rows, *given.plain}):
-        place = given.folder / f"city-{rows}-{given.columns}"
-        if not (place / "pre.tif").exists():
-            write_city(place, shape=(rows, given.columns), seed=1, shift=4.0)
+        pair = [of_height(place / name, rows, given.folder) for name in ("pre.tif", "post.tif")]
         for way in [*(["plain"] if rows in given.plain else []), *(["streamed"] if rows in given.rows else [])]:
-            found = run(way, model, place / "pre.tif", place / "post.tif")
+            found = run(way, model, *pair)
             rest = 1 - found["network"] / found["seconds"]
-            speed = rows * given.columns / 1e6 / found["seconds"]
+            speed = rows * given.side / 1e6 / found["seconds"]
             print(
-                f"| {way} | {rows} x {given.columns} | {found['engine']} | {found['seconds'] / 60:.1f} | {speed:.2f} | "
+                f"| {way} | {rows} x {given.side} | {found['engine']} | {found['seconds'] / 60:.1f} | {speed:.2f} | "
                 f"{100 * rest:.0f} % | {found['peak']:.2f} |",
                 flush=True,
             )

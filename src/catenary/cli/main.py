@@ -175,6 +175,8 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
         code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
         if arguments[0] in ("fit", "tune"):
             return f"{ended}; the same command with --resume goes on from the last checkpoint", code
+        if arguments[0] == "predict" and "--pre" in arguments:
+            return f"{ended}; the same command with --resume goes on", code
         return f"{ended}; finished files are complete, nothing is half written", code
     if isinstance(error, CatenaryError):
         bad_input = isinstance(error, InputError | ConfigError | ModelError | MissingExtra)
