@@ -5,8 +5,8 @@
 The network is the study's U-Net (widths 16 to 256, decisions of both dates joined, five classes) with random weights,
 which cost what trained ones cost; with --small one of widths 4 to 16, so that memory can be looked at for any height
 in little time. The pair is a phantom city (made once in FOLDER), 8-bit RGB GeoTIFFs; other heights are parts or
-repetitions of it, as VRTs. Nothing is aligned. The plain script reads both images whole, predicts overlapping tiles with
-the same engine, adds weighted answers up in one array, and writes the result: what people write.
+repetitions of it, as VRTs. Nothing is aligned. The plain script reads both images whole, predicts overlapping
+tiles with the same engine, adds weighted answers up in one array, and writes the result: what people write.
 Every run has a process of its own.
 """
 
