@@ -94,12 +94,13 @@ class Raster:
         grid: Affine, CRS, and the spacing where the CRS is projected in metres.
     """
 
-    def __init__(self, path: Path, source: Any, crs: Any) -> None:
+    def __init__(self, path: Path, source: Any, crs: Any, *, warped_from: tuple[Any, Any] | None = None) -> None:
         self.path = path
         self.shape = (int(source.height), int(source.width))
         self.dtype = str(source.dtypes[0])
         self.crs = crs
         self._source = source
+        self._warped_from = warped_from
         kinds = [kind.name for kind in source.colorinterp]
         self._bands = [number for number, kind in enumerate(kinds, 1) if kind != "alpha"]
         self.bands = len(self._bands)
@@ -135,8 +136,15 @@ class Raster:
     def overview(self, side: int) -> Image:
         """The whole raster, its longer side brought down to `side` pixels (never up)."""
         factor = min(1.0, side / max(self.shape))
-        size = tuple(max(1, round(n * factor)) for n in self.shape)
-        array, valid = self._pixels(((0, self.shape[0]), (0, self.shape[1])), (size[0], size[1]))
+        rows, columns = (max(1, round(n * factor)) for n in self.shape)
+        if self._warped_from is not None and factor < 0.5:  # straight to the coarse grid, much faster
+            original, crs = self._warped_from
+            a, b, c, d, e, f = self.grid.affine or ()
+            across, down = self.shape[1] / columns, self.shape[0] / rows
+            affine = (a * across, b * down, c, d * across, e * down, f)
+            with _warped(original, crs, self.crs, affine, (rows, columns), "average") as view:
+                return Raster(self.path, view, self.crs).read(0, 0, rows, columns)
+        array, valid = self._pixels(((0, self.shape[0]), (0, self.shape[1])), (rows, columns))
         return Image(array=array, valid=valid, source=str(self.path))
 
     def onto(self, other: Raster, resampling: Literal["bilinear", "nearest"] = "bilinear") -> Raster:
@@ -146,26 +154,11 @@ class Raster:
             other: Whose grid counts.
             resampling: ``"nearest"`` is for label maps: every value in the file is one, also that of no data.
         """
-        from rasterio.enums import Resampling
-        from rasterio.transform import Affine
-        from rasterio.vrt import WarpedVRT
-
-        labels = resampling == "nearest"
-        nodata = None if labels else self._source.nodata
+        if (self.crs, self.shape) == (other.crs, other.shape) and _same_place(self, other):
+            return Raster(self.path, self._source, self.crs)
         with _reading(self.path):
-            view = WarpedVRT(
-                self._source,
-                src_crs=self.crs,
-                crs=other.crs,
-                transform=Affine(*(other.grid.affine or ())),
-                height=other.shape[0],
-                width=other.shape[1],
-                resampling=Resampling[resampling],
-                src_nodata=nodata,
-                add_alpha=nodata is None and self._source.count == self.bands,
-                warp_mem_limit=64,
-            )
-        return Raster(self.path, view, other.crs)
+            view = _warped(self._source, self.crs, other.crs, other.grid.affine or (), other.shape, resampling)
+        return Raster(self.path, view, other.crs, warped_from=(self._source, self.crs))
 
     def _pixels(self, window: tuple[tuple[int, int], tuple[int, int]], size: tuple[int, int]) -> tuple[Any, Any]:
         from rasterio.enums import Resampling
@@ -290,6 +283,35 @@ def kept_raster(
             kept.popitem(last=False)  # closed when the last view of it goes
     kept.move_to_end(key)
     return kept[key]
+
+
+def _same_place(one: Raster, other: Raster) -> bool:
+    """Whether the pixels of two rasters in one CRS lie within a thousandth of a pixel of each other."""
+    a, b = (np.reshape(raster.grid.affine or (), (2, 3)) for raster in (one, other))
+    far = np.array([one.shape[1], one.shape[0], 1.0])
+    return bool(np.abs((a - b) @ far).max() < 1e-3 * np.abs(a[:, :2]).max() and np.allclose(a[:, :2], b[:, :2], 1e-6))
+
+
+def _warped(source: Any, crs: Any, other: Any, affine: Sequence[float], shape: tuple[int, int], resampling: str) -> Any:
+    """A view of an open file on another grid."""
+    from rasterio import Affine
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    nodata = None if resampling == "nearest" else source.nodata
+    alpha = any(kind.name == "alpha" for kind in source.colorinterp)
+    return WarpedVRT(
+        source,
+        src_crs=crs,
+        crs=other,
+        transform=Affine(*affine),
+        height=shape[0],
+        width=shape[1],
+        resampling=Resampling[resampling],
+        src_nodata=nodata,
+        add_alpha=nodata is None and not alpha,
+        warp_mem_limit=64,
+    )
 
 
 @contextmanager
