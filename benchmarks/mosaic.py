@@ -93,7 +93,7 @@ def plain(model, pre, post, out):
             total[:, top : top + th, left : left + tw] += engine(((tile - 110) / 45)[None])[0] * bell
             weight[top : top + th, left : left + tw] += bell
     classes = (total / weight).argmax(axis=0).astype(np.uint8)[: profile["height"], : profile["width"]]
-    profile |= {"count": 1, "dtype": "uint8", "compress": "deflate", "photometric": "minisblack"}
+    profile |= {"driver": "GTiff", "count": 1, "dtype": "uint8", "compress": "deflate", "photometric": "minisblack"}
     out.mkdir(parents=True)
     with rasterio.open(out / "damage.tif", "w", **profile) as file:
         file.write(classes, 1)

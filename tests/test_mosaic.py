@@ -81,8 +81,15 @@ def test_streamed_equals_in_memory(model, pair, tmp_path):
     probability, _ = read(files.probability)
     np.testing.assert_allclose(probability / 255, whole.probability, atol=0.5 / 255 + 1e-5)
     confidence, _ = read(files.confidence)
-    np.testing.assert_allclose(confidence[0] / 255, whole.probability.max(axis=0), atol=0.5 / 255 + 1e-5)
+    chosen = np.take_along_axis(whole.probability, whole.mask[None].astype(int), axis=0)[0]
+    np.testing.assert_allclose(confidence[0] / 255, chosen, atol=0.5 / 255 + 1e-5)
     assert len(np.unique(whole.mask)) > 2  # or all this shows nothing
+
+
+def test_a_building_is_there_however_unsure_its_grade(model):
+    """.4 nothing, and .6 of a building whose three grades share it."""
+    probability = np.array([[[0.4, 0.55]], [[0.15, 0.45]], [[0.25, 0.0]], [[0.2, 0.0]]], np.float32)
+    assert open_predictor(model).decide(probability).tolist() == [[2, 0]]
 
 
 def test_the_probabilities_streamed_are_those_in_memory(model, pair, tmp_path):

@@ -337,7 +337,10 @@ def _planes(predictor: Predictor, band: NDArray[np.float32], bands: int) -> NDAr
     planes = np.empty((bands, *band.shape[1:]), np.uint8)
     decided = predictor.decide(band)
     planes[0] = decided
-    best = band.max(axis=0) if len(band) > 1 else np.where(decided == 1, band[0], 1 - band[0])
+    if len(band) > 1:
+        best = np.take_along_axis(band, decided[None].astype(np.intp), axis=0)[0]
+    else:
+        best = np.where(decided == 1, band[0], 1 - band[0])
     planes[1] = np.rint(best * 255)
     if bands > 2:
         planes[2:] = np.rint(band * 255)

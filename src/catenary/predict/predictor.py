@@ -212,19 +212,31 @@ class Predictor:
         return drop_small(decided, smallest) if smallest else decided, None, kept
 
     def decide(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Class indices ``(h, w)``; for regions 0/1 planes ``(r, h, w)``."""
+        """Class indices ``(h, w)``; for regions 0/1 planes ``(r, h, w)``.
+
+        Grades of two dates share the probability of one building: it is there when that is above one half, however
+        unsure its grade is, and has the likeliest grade.
+        """
         labels = self.card.labels
-        if labels.task == "exclusive":
-            # A running maximum is several times faster than argmax over the first axis.
-            best, winner = probability[0].copy(), np.zeros(probability.shape[1:], np.uint8)
-            for index in range(1, len(probability)):
-                better = probability[index] > best
-                np.copyto(winner, np.uint8(index), where=better)
-                np.maximum(best, probability[index], out=best)
+        if labels.task == "exclusive" and self.card.recipe.model.fusion != "none":
+            winner = self._likeliest(probability[1:]) + np.uint8(1)
+            winner[probability[0] >= 0.5] = 0
             return winner
+        if labels.task == "exclusive":
+            return self._likeliest(probability)
         limits = np.asarray(self.card.thresholds or [0.5] * len(probability), np.float32)
         over = (probability > limits[:, None, None]).astype(np.uint8)
         return over[0] if labels.task == "binary" else over
+
+    @staticmethod
+    def _likeliest(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+        # A running maximum is several times faster than argmax over the first axis.
+        best, winner = probability[0].copy(), np.zeros(probability.shape[1:], np.uint8)
+        for index in range(1, len(probability)):
+            better = probability[index] > best
+            np.copyto(winner, np.uint8(index), where=better)
+            np.maximum(best, probability[index], out=best)
+        return winner
 
 
 def open_predictor(
