@@ -11,7 +11,6 @@ import pytest
 
 from catenary.cli.docs import page
 from catenary.cli.main import COMMANDS, WIDTH, main, program
-from rasters import displaced, town, write
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -94,6 +93,7 @@ def test_places_for_one_line_exist():
 @pytest.mark.slow
 def test_readme_runs(tmp_path, monkeypatch, capsys):
     """The Python block and the command lines of the README, on a few phantom lesions and a budget of a few steps."""
+    from catenary.workflow.city import write_city
     from catenary.workflow.demo import write_phantom
 
     monkeypatch.chdir(tmp_path)
@@ -103,9 +103,10 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
     PIL.Image.open(fresh).save(tmp_path / "photo.jpg")
     fresh.rename(tmp_path / "new" / "other.png")
     shutil.rmtree(tmp_path / "new" / "masks")
-    ground = town(200)
-    write(tmp_path / "before.tif", ground)
-    write(tmp_path / "after.tif", displaced(ground, 3.0, 1.0))
+    city = write_city(tmp_path / "city", shape=(200, 200), seed=4, shift=3.0)
+    for name, file in (("pre", "before.tif"), ("post", "after.tif"), ("buildings", "houses.gpkg")):
+        city[name].rename(tmp_path / file)
+    write_city(tmp_path / "xbd", tiles=(8, 96), seed=1)
     small = ["--set", "model.widths=[8,16]", "--set", "sample.patch=[64,64]", "--set", "sample.batch=2"]
 
     (python,) = blocks(ROOT / "README.md", "python")
@@ -122,6 +123,7 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
         line = " ".join(words)
         for long, short in (
             ("--minutes 30", "--steps 4"),
+            ("--minutes 60", "--steps 4"),
             ("--epochs 40", "--steps 4"),
             ("--trials 20 --minutes 3 --workers 2", "--trials 2 --steps 2 --space train.lr=1e-4..1e-2:log"),
         ):
@@ -134,5 +136,7 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
         "measured/report.json",
         "runs/deep/model.safetensors",
         "aligned/alignment.json",
+        "map/damage.tif",
+        "map/map.html",
     ):
         assert (tmp_path / written).is_file(), written
