@@ -163,7 +163,7 @@ def test_losses_take_what_the_table_says():
     for name, function in LOSSES.items():
         assert set(TAKES[name]) == set(inspect.signature(function).parameters) - {"pair", "background"}, name
     taken = {field for fields in TAKES.values() for field in fields.values()}
-    assert taken == set(Loss.model_fields) - {"name", "class_weights", "balance"}  # nothing idle, nothing unknown
+    assert taken == set(Loss.model_fields) - {"name", "class_weights", "balance", "after"}  # nothing idle, nothing unknown
 
 
 @NAMES
@@ -173,7 +173,7 @@ def test_the_recipes_numbers_arrive(name):
     default = build_loss(Loss(name=name), BINARY)(logits, target)
     torch.testing.assert_close(default, LOSSES[name](Pair(logits, target)))
     changes = {"batch_dice": False, "skeleton_steps": 1, "gamma": 0.7, "tversky_gamma": 0.7}
-    for field in set(Loss.model_fields) - {"name", "class_weights", "balance"}:
+    for field in set(Loss.model_fields) - {"name", "class_weights", "balance", "after"}:
         changed = build_loss(Loss(**{"name": name, field: changes.get(field, 0.2)}), BINARY)(logits, target)
         if field == "skeleton_steps":  # noise has no skeleton beyond the first erosions
             assert changed != default or name != "dice_cldice"

@@ -11,7 +11,7 @@ from catenary.augment.intensity import NEUTRAL
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError
 from catenary.geometry import geometry_of
-from catenary.losses import Pair, build_after_loss, build_loss, damage, damage_ce
+from catenary.losses import Pair, build_after_loss, damage, damage_ce
 from catenary.models import MODELS, build
 from catenary.predict.prepare import Normaliser
 from catenary.recipe import Augment, Loss, Model
@@ -116,11 +116,6 @@ def test_gradients_of_the_loss():
     assert torch.autograd.gradcheck(
         lambda x: damage(Pair(x, target, class_weights=(1.0, 1.0, 2.0, 3.0)), gamma=1.5), (logits,)
     )
-
-
-def test_losses_of_grades_need_grades():
-    with pytest.raises(ConfigError, match="for a background and grades"):
-        build_loss(Loss(name="damage"), LabelSet(names=("background", "roof")))
 
 
 def test_what_stands_after_is_all_but_the_destroyed():

@@ -116,10 +116,6 @@ TAKES: dict[str, dict[str, str]] = {
 }
 
 
-#: Losses of a background and grades.
-_GRADES = ("damage_ce", "damage")
-
-
 def build_after_loss(
     config: Loss, labels: LabelSet, *, reduce: Reduce = itself
 ) -> Callable[[Float[Tensor, "b 1 h w"], Tensor], Tensor]:
@@ -158,11 +154,6 @@ def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Ca
     """
     if config.name not in LOSSES:
         raise ConfigError(f"unknown loss '{config.name}'; {near_match(config.name, LOSSES)}")
-    if config.name in _GRADES and labels.task != "exclusive":
-        raise ConfigError(
-            f"the loss '{config.name}' is for a background and grades of damage, found {labels.task} classes; set "
-            "loss.name=dice_bce"
-        )
     weights = config.class_weights
     check_weights(weights, labels.channels)
     function = LOSSES[config.name]
