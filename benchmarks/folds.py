@@ -7,8 +7,8 @@ Every case is tested once, by the model of the fold that held its group out, and
 scored together, at the images' own resolution. The others are compared with the first variant, pair by pair of cases.
 ``--steps`` gives every variant the same number of steps instead of the same minutes. Two variants need no settings:
 ``peer`` is segmentation_models_pytorch's Unet as `versus_smp.py` trains it (its minutes count its steps only), and
-``thresholds`` the best global intensity thresholds of the training part. Each run has one core to itself, as many run
-at once as this process may use (see taskset); those that are complete are not made again.
+``thresholds`` the best global intensity thresholds of the training part. Each run has ``--cores`` to itself, as many
+run at once as this process may use (see taskset); those that are complete are not made again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from catenary.metrics.evaluation import Scorer
 from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.recipe import override
 from catenary.workflow import fit
-from catenary.workflow.look import as_recipe, get_to_know
+from catenary.workflow.look import adapted, as_recipe, get_to_know
 
 
 def run_one(given, name, fold, folder):
@@ -46,38 +46,39 @@ def run_one(given, name, fold, folder):
             facts = {"steps": steps, "parameters": sum(p.numel() for p in network.parameters())}
 
             def answer(image):
-                return peer_predict(network, image, *constants, dataset.labels)
+                return peer_predict(network, image.array, *constants, dataset.labels)
 
         else:
             pairs = (dataset.read_pair(dataset[case]) for case in known.splits.train)
             fitted = fit_baselines(((image.array, label) for image, label in pairs), dataset.labels)
 
             def answer(image):
-                return fitted.predict(image)["thresholds"]
+                return fitted.predict(image.array)["thresholds"]
 
     else:
         budget = {"steps": given.steps} if given.steps else {"minutes": given.minutes}
         run = fit(given.data, out=folder / "run", recipe=given.recipe, settings=settings, resume=True, **budget)
         model = catenary.load(run.path)
-        dataset, tested = catenary.open_dataset(given.data), run.splits.test
+        dataset, tested = adapted(catenary.open_dataset(given.data), run.plan.recipe), run.splits.test
         facts = {
             "steps": model.card.provenance["training_steps"],
             "minutes": model.card.provenance["training_minutes"],
         }
 
         def answer(image):
-            return model(image).mask
+            found = model(image)
+            return found.mask if found.regions is None else found.regions
 
-    answers = {case: answer(dataset.read_image(dataset[case]).array) for case in tested}
+    answers = {case: answer(dataset.read_image(dataset[case])) for case in tested}
     np.savez_compressed(folder / "answers.npz", **answers)
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
 def run_all(given):
     """Every run that is missing, each in a process on a core of its own."""
-    cores = Queue()
-    for core in sorted(os.sched_getaffinity(0)):
-        cores.put(core)
+    cores, every = Queue(), sorted(os.sched_getaffinity(0))
+    for first in range(0, len(every) - given.cores + 1, given.cores):
+        cores.put(every[first : first + given.cores])
 
     def start(fold, name):
         folder = given.out / f"{name}-{fold}"
@@ -85,9 +86,9 @@ def run_all(given):
             return
         folder.mkdir(parents=True, exist_ok=True)
         core = cores.get()
-        line = ["taskset", "-c", str(core), sys.executable, *sys.argv, "--only", name, str(fold)]
+        line = ["taskset", "-c", ",".join(map(str, core)), sys.executable, *sys.argv, "--only", name, str(fold)]
         with (folder / "log.txt").open("w") as log:
-            done = subprocess.run(line, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
+            done = subprocess.run(line, env=os.environ | {"OMP_NUM_THREADS": str(given.cores)}, stdout=log, stderr=log)
         cores.put(core)
         print(f"{name}, fold {fold}: {'done' if done.returncode == 0 else 'failed, see ' + log.name}", flush=True)
 
@@ -97,15 +98,19 @@ def run_all(given):
 
 def score(given):
     """A row of means with intervals for each variant, and its paired difference from the first."""
-    dataset, found = catenary.open_dataset(given.data), {}
-    for name, _ in given.variants:
-        scorer, steps = Scorer(dataset.labels), []
+    opened, found = catenary.open_dataset(given.data), {}
+    for name, settings in given.variants:
+        dataset = adapted(opened, override(as_recipe(given.recipe), [*given.set, *settings]))
+        grid = dataset.read_image(dataset.cases[0]).grid if dataset.rank == 3 else dataset.grid
+        scorer, steps = Scorer(dataset.labels, spacing=grid.spacing, unit=grid.unit), []
         for fold in range(given.folds):
             folder = given.out / f"{name}-{fold}"
             steps.append(json.loads((folder / "facts.json").read_text()).get("steps"))
             with np.load(folder / "answers.npz") as answers:
                 for case in answers.files:
-                    scorer.add(case, dataset[case].group, dataset.read_pair(dataset[case])[1], answers[case])
+                    image, label = dataset.read_pair(dataset[case])
+                    own = image.grid.spacing if dataset.rank == 3 else None
+                    scorer.add(case, dataset[case].group, label, answers[case], spacing=own)
         found[name] = scorer.result("test")
         print(f"{name}: {found[name].n} cases, steps {steps}")
         for metric in given.metrics:
@@ -114,6 +119,8 @@ def score(given):
                 compared = compare_evaluations(found[given.variants[0][0]], found[name])
                 line += f"   minus {given.variants[0][0]}: {compared.mean[metric]}"
             print(line)
+            for target, scores in found[name].classes.items():
+                print(f"    {target:10} {scores[metric]}")
     record = {name: evaluation.model_dump(mode="json")["mean"] for name, evaluation in found.items()}
     (given.out / "folds.json").write_text(json.dumps(record, indent=1))
 
@@ -124,6 +131,7 @@ def main():
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--cores", type=int, default=1, help="cores of each run")
     parser.add_argument("--recipe", default="default")
     parser.add_argument("--set", action="append", default=[], help="for all variants")
     parser.add_argument("--variant", action="append", nargs="+", required=True, metavar=("NAME", "KEY=VALUE"))

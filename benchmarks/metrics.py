@@ -61,7 +61,7 @@ def main(images: int = 50, side: int = 512) -> None:
     pair = (truth == 1, guess == 1)
     print(f"{side} x {side}, one target of one image")
     print(f"  counts           {milliseconds(lambda: confusion_matrix(truth, guess, 3)):8.2f} ms (all targets)")
-    print(f"  outlines         {milliseconds(lambda: measure_surface(*pair)):8.2f} ms (HD95, ASD, NSD, boundary IoU)")
+    print(f"  outlines         {milliseconds(lambda: measure_surface(*pair)):8.2f} ms (HD95, ASD, NSD)")
     print(f"    HD95, scipy    {milliseconds(lambda: scipy_hd95(*pair)):8.2f} ms")
     print(f"    HD95, k-d tree {milliseconds(lambda: slow_hd95(*pair)):8.2f} ms")
     print(f"  objects          {milliseconds(lambda: match_objects(*pair)):8.2f} ms")

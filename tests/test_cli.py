@@ -49,6 +49,8 @@ DATASET = SimpleNamespace(
     cases=[SimpleNamespace(group=name, mask=Path(name)) for name in "ab"],
     grid=SimpleNamespace(spacing=None, unit=None),
     licence="CC0",
+    labels=SimpleNamespace(regions={}, names=()),
+    channel_names=(),
 )
 PLAN = SimpleNamespace(rows=lambda: [("sample.batch", "8", "what [memory] holds")], expected_steps=300)
 ANSWERS = {
@@ -126,6 +128,8 @@ NO_BUDGET = {"minutes": 0.0, "epochs": 0, "steps": 0, "settings": [], "group": N
                 "probability": True,
                 "overlay": True,
                 "overlap": 0.5,
+                "others": [],
+                "dicom_seg": False,
             },
         ),
         ("evaluate runs/a data --split val", (Path("runs/a"), Path("data")), {"split": "val", "out": None}),

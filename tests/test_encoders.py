@@ -88,7 +88,7 @@ def test_every_decoder_trains_a_step_on_an_encoder(topology, skip, block):
         skip = "concat"  # it has skips of its own
     network = EncoderUNet(**SMALL, topology=topology, skip=skip, block=block, classes=2, deep_supervision=True)
     answers = network.side_outputs(torch.randn(2, 3, 37, 50))
-    assert [a.shape[2:] for a in answers] == [(-(-37 // n), -(-50 // n)) for n in network.scales]
+    assert [a.shape[2:] for a in answers] == [(-(-37 // n), -(-50 // m)) for n, m in network.scales]
     assert len(answers) > 1
     sum(a.square().mean() for a in answers).backward()
     gradients = [p.grad for p in network.parameters()]
@@ -126,7 +126,8 @@ def test_the_first_side_output_is_the_answer():
         network = EncoderUNet(**SMALL, topology=topology, deep_supervision=True).eval()
         x = torch.randn(1, 3, 40, 40)
         torch.testing.assert_close(network.side_outputs(x)[0], network(x))
-        assert network.scales == ((1, 2, 2, 2, 2) if topology == "nested" else (1, 2, 4, 8, 16, 32))
+        scales = (1, 2, 2, 2, 2) if topology == "nested" else (1, 2, 4, 8, 16, 32)
+        assert network.scales == tuple((n, n) for n in scales)
         assert len(EncoderUNet(**SMALL, topology=topology).side_outputs(x)) == 1
 
 

@@ -282,7 +282,7 @@ def test_deleting_answers_never_improves_a_mean(pairs, target, data):
     name = THREE.names[target]
     for key, metric in METRICS.items():
         assert a.classes[name][key].n == b.classes[name][key].n
-        if not metric.negatives and a.classes[name][key].value is not None:
+        if not metric.gains and a.classes[name][key].value is not None:
             sign = 1 if metric.higher else -1
             assert sign * b.classes[name][key].value <= sign * a.classes[name][key].value + 1e-9
             assert sign * b.mean[key].value <= sign * a.mean[key].value + 1e-9

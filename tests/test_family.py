@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from catenary.errors import ConfigError
-from catenary.geometry import RADII, TOPOLOGIES, geometry_of
+from catenary.geometry import RADII, TOPOLOGIES, axes_of, geometry_of
 from catenary.models import MODELS, UNet, build, decoders, literals, parameters, receptive_field
 from catenary.models.blocks import BLOCKS, MultiRes, RecurrentConv
 from catenary.models.build import SOURCES, describe_networks, keras_total
@@ -232,6 +232,7 @@ def test_the_recipe_alone_tells_the_geometry(name):
     with torch.device("meta"):
         network = build(**settings)
     assert geometry_of(**settings) == network.geometry
+    assert axes_of(**settings) == network.axes == (network.geometry,) * network.rank
 
 
 def test_an_encoder_of_another_library_has_a_geometry_too():
@@ -265,8 +266,8 @@ def test_an_encoder_without_a_finest_feature_fits_every_decoder(topology, skip):
 @pytest.mark.parametrize(("rank", "kernel"), [(2, 1), (2, 3), (2, 5), (3, 3)])
 @pytest.mark.parametrize(("padding", "bias"), [("zeros", True), ("reflect", False)])
 def test_full_scale_skips_are_convolutions_of_enlarged_features(rank, kernel, padding, bias, monkeypatch):
-    def at_length(conv, x, factor):
-        return conv(nn.functional.interpolate(x, scale_factor=factor, mode="bilinear" if rank == 2 else "trilinear"))
+    def at_length(conv, x, factors):
+        return conv(nn.functional.interpolate(x, scale_factor=factors, mode="bilinear" if rank == 2 else "trilinear"))
 
     decoder = DECODERS["unet3plus"](rank, (3, 5, 7, 9), (4, 6, 8), kernel=kernel, padding=padding, bias=bias).double()
     features = [torch.randn(2, c, 24 >> i, 32 >> i, *[24 >> i] * (rank - 2)) for i, c in enumerate((3, 5, 7, 9))]
@@ -288,9 +289,9 @@ def test_side_outputs_of_levels_match_a_strided_label_map(topology):
     x = torch.randn(1, 3, 18, 13)
     full, *sides = network.side_outputs(x)
     torch.testing.assert_close(full, network(x))
-    assert network.scales == (1, 2, 4)
-    for scale, side in zip(network.scales[1:], sides, strict=True):
-        assert side.shape == x[:, :1, ::scale, ::scale].shape
+    assert network.scales == ((1, 1), (2, 2), (4, 4))
+    for (rows, columns), side in zip(network.scales[1:], sides, strict=True):
+        assert side.shape == x[:, :1, ::rows, ::columns].shape
 
 
 def test_side_outputs_of_a_nested_network_are_whole():
@@ -299,7 +300,7 @@ def test_side_outputs_of_a_nested_network_are_whole():
     answers = network.side_outputs(x)
     torch.testing.assert_close(answers[0], network(x))
     assert [a.shape[2:] for a in answers] == [x.shape[2:]] * 2
-    assert network.scales == (1, 1)
+    assert network.scales == ((1, 1), (1, 1))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])

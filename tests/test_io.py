@@ -17,6 +17,7 @@ from PIL import ImageOps
 from catenary.errors import InputError, OutputError
 from catenary.io import (
     READERS,
+    VOLUME_WRITERS,
     WRITERS,
     image_size,
     orientation,
@@ -279,14 +280,14 @@ def test_tiff_pages_are_channels_when_that_is_plausible(tmp_path):
         np.testing.assert_array_equal(read_image(tmp_path / f"{name}.tif").array, array, err_msg=name)
 
 
-def test_volumes_and_films_are_refused(tmp_path):
+def test_films_are_refused(tmp_path):
     stack = pixels(20, np.uint8, (40, 50))
-    tifffile.imwrite(tmp_path / "pages.tif", stack, photometric="minisblack")
-    tifffile.imwrite(tmp_path / "z.tif", stack[:3], imagej=True, metadata={"axes": "ZYX"})
     tifffile.imwrite(tmp_path / "film.ome.tif", stack[:4], metadata={"axes": "TYX"})
-    for name in ("pages.tif", "z.tif", "film.ome.tif"):
-        with pytest.raises(InputError, match=f"{name}.*volume"):
-            read_image(tmp_path / name)
+    tifffile.imwrite(tmp_path / "both.tif", stack.reshape(4, 5, 40, 50), imagej=True, metadata={"axes": "TZYX"})
+    for name in ("film.ome.tif", "both.tif"):
+        for read in (read_image, read_mask, image_size):
+            with pytest.raises(InputError, match=f"{name}.*film"):
+                read(tmp_path / name)
 
 
 def test_several_images_in_one_tiff(tmp_path):
@@ -480,7 +481,10 @@ def test_one_pixel(tmp_path):
     for suffix in WRITERS:
         write_image(tmp_path / f"a{suffix}", np.full((3, 1, 1), 77, np.uint8))
         assert read_image(tmp_path / f"a{suffix}").array.shape == (3, 1, 1)
-    assert READERS.keys() == WRITERS.keys()
+    for suffix in VOLUME_WRITERS:
+        write_image(tmp_path / f"b{suffix}", np.full((2, 1, 1, 1), 77, np.uint8), grid=Grid(spacing=(1.0, 2.0, 3.0)))
+        assert read_image(tmp_path / f"b{suffix}").array.shape == (2, 1, 1, 1)
+    assert READERS.keys() - {".dcm", ".zip"} == WRITERS.keys() | VOLUME_WRITERS.keys()
 
 
 def test_atomic_leaves_the_old_file_when_it_fails(tmp_path):

@@ -15,7 +15,8 @@ from catenary.metrics.baselines import Cut, fit_baselines
 from catenary.metrics.counts import Counts, confusion_matrix, count, count_targets
 from catenary.metrics.objects import match_objects
 from catenary.metrics.registry import METRICS
-from catenary.metrics.surface import measure_surface
+from catenary.metrics.surface import measure_band, measure_surface
+from catenary.metrics.volumes import measure_volumes
 from catenary.types import IGNORE
 
 SMALL = settings(max_examples=60, deadline=None)
@@ -117,60 +118,93 @@ def test_unknown_values_and_shapes_are_named():
 
 
 def slow_surface(truth, answer, spacing, tolerance):
-    """The definitions word for word: all distances between all boundary pixels."""
+    """The definitions word for word, in 2D: all distances between all corners of pixels that lie on an outline."""
+    diagonal = float(np.hypot(*np.multiply(truth.shape, spacing)))
+    slanted = np.hypot(*spacing) / 2
+    ends, lengths = [], []
+    for mask in (truth, answer):
+        inside = np.pad(mask, 1)
+        ends.append([])
+        lengths.append([])
+        for i, j in np.ndindex(truth.shape[0] + 1, truth.shape[1] + 1):
+            (a, b), (c, d) = inside[i : i + 2, j : j + 2].tolist()
+            if 0 < a + b + c + d < 4:
+                ends[-1].append((i * spacing[0], j * spacing[1]))
+                straight = spacing[1] if a == b else spacing[0]
+                lengths[-1].append(slanted if a + b + c + d != 2 else 2 * slanted if a == d else straight)
+    if not ends[0] and not ends[1]:
+        return {"hd95": 0, "asd": 0, "nsd": 1}
+    if not ends[0] or not ends[1]:
+        return {"hd95": diagonal, "asd": diagonal, "nsd": 0}
+    table = cdist(*map(np.array, ends))
+    percentiles = []
+    for far, weights in ((table.min(axis=1), lengths[0]), (table.min(axis=0), lengths[1])):
+        reached, total = 0.0, sum(weights)
+        for distance, weight in sorted(zip(far.tolist(), weights, strict=True)):
+            reached += weight
+            if reached >= 0.95 * total * (1 - 1e-6):
+                percentiles.append(distance)
+                break
+    every, weight = np.concatenate([table.min(axis=1), table.min(axis=0)]), np.concatenate(lengths)
+    return {
+        "hd95": max(percentiles),
+        "asd": (every * weight).sum() / weight.sum(),
+        "nsd": weight[every <= tolerance * (1 + 1e-6)].sum() / weight.sum(),
+    }
+
+
+def slow_band(truth, answer, spacing):
+    """Boundary IoU word for word: all distances between all pixels and all boundary pixels."""
     diagonal = float(np.sqrt(sum((n * s) ** 2 for n, s in zip(truth.shape, spacing, strict=True))))
     cross = ndimage.generate_binary_structure(truth.ndim, 1)
-    edges = [np.argwhere(m & ~ndimage.binary_erosion(m, cross)) * spacing for m in (truth, answer)]
     width = min(spacing) * max(1, round(0.02 * diagonal / min(spacing)))
     bands = []
-    for mask, edge in zip((truth, answer), edges, strict=True):
-        inside = np.argwhere(mask)
+    for mask in (truth, answer):
+        edge, inside = np.argwhere(mask & ~ndimage.binary_erosion(mask, cross)) * spacing, np.argwhere(mask)
         near = cdist(inside * spacing, edge).min(axis=1) < width - 1e-4 if len(inside) else []
         bands.append({tuple(p) for p, close in zip(inside.tolist(), near, strict=True) if close})
     either = len(bands[0] | bands[1])
-    result = {"boundary_iou": len(bands[0] & bands[1]) / either if either else 1.0}
-    if not len(edges[0]) and not len(edges[1]):
-        return result | {"hd95": 0, "asd": 0, "nsd": 1}
-    if not len(edges[0]) or not len(edges[1]):
-        return result | {"hd95": diagonal, "asd": diagonal, "nsd": 0}
-    table = cdist(*edges)
-    there, back = table.min(axis=1), table.min(axis=0)
-    every = np.concatenate([there, back])
-    hd = max(np.percentile(there, 95), np.percentile(back, 95))
-    return result | {"hd95": hd, "asd": every.mean(), "nsd": (every <= tolerance + 1e-4).mean()}
+    return {"boundary_iou": len(bands[0] & bands[1]) / either if either else 1.0}
 
 
 def surface_values(truth, answer, **kwargs):
-    measured = measure_surface(truth, answer, **kwargs)
-    return {key: float(m.function(measured)) for key, m in METRICS.items() if m.part == "surface"}
+    parts = {
+        "surface": measure_surface(truth, answer, **kwargs),
+        "band": measure_band(truth, answer, spacing=kwargs.get("spacing")),
+    }
+    return {key: float(m.function(parts[m.part])) for key, m in METRICS.items() if m.part in parts}
 
 
 @SMALL
 @given(mask_pairs(), st.sampled_from([(1.0, 1.0), (0.5, 0.5), (0.3, 2.0)]), st.sampled_from([0.0, 1.0, 1.5]))
 def test_surface_equals_all_pairs_of_distances(masks, spacing, tolerance):
     mine = surface_values(*masks, spacing=spacing, tolerance=tolerance)
-    assert mine == pytest.approx(slow_surface(*masks, spacing, tolerance), rel=1e-5, abs=1e-6)
+    expected = slow_surface(*masks, spacing, tolerance) | slow_band(*masks, spacing)
+    assert mine == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_surface_equals_the_reference_on_larger_shapes_and_in_3d():
+def test_surface_equals_the_reference_on_larger_shapes_and_the_band_in_3d():
     truth, answer = disc((130, 150), (60, 70), 40), disc((130, 150), (66, 75), 37) | disc((130, 150), (20, 20), 6)
-    assert surface_values(truth, answer) == pytest.approx(slow_surface(truth, answer, (1, 1), 2.0), rel=1e-5)
+    expected = slow_surface(truth, answer, (1, 1), 2.0) | slow_band(truth, answer, (1, 1))
+    assert surface_values(truth, answer) == pytest.approx(expected, rel=1e-5)
     rng = np.random.default_rng(0)
     field = ndimage.gaussian_filter(rng.normal(size=(9, 20, 24)), 2)
     cubes, spacing = (field > 0, np.roll(field, 2, axis=2) > 0.02), (3.0, 0.7, 0.7)
-    assert surface_values(*cubes, spacing=spacing) == pytest.approx(slow_surface(*cubes, spacing, 2.0), rel=1e-5)
+    found = surface_values(*cubes, spacing=spacing)
+    assert found["boundary_iou"] == pytest.approx(slow_band(*cubes, spacing)["boundary_iou"])
 
 
 def test_surface_by_hand():
     truth = np.zeros((40, 40), bool)
     truth[10:20, 10:20] = True
     moved = np.roll(truth, 3, axis=1)
-    # 36 boundary pixels each: the side that sticks out has 10 at distance 3, then 2 and 1 along top and bottom; 14 of
-    # top and bottom lie on the other's; the 8 of the side inside are 1, 2, 3, 3, 3, 3, 2, 1 away from its outline.
-    values = surface_values(truth, moved, tolerance=0.0)
+    # Each outline: 36 straight pieces and 4 slanted ones in the corners. The side that sticks out lies 3 away with its
+    # two corners, then come 2 and 1 along top and bottom; 7 of each of these and a corner lie on the other's; the side
+    # inside is 1, 2, 3, 3, 3, 3, 3, 2, 1 away from the other outline.
+    corner, values = np.sqrt(0.5), surface_values(truth, moved, tolerance=0.0)
     assert values["hd95"] == 3
-    assert values["asd"] == (30 + 6 + 18) / 36
-    assert values["nsd"] == 14 / 36
+    assert values["asd"] == pytest.approx((3 * (9 + 2 * corner) + 6 + 21) / (36 + 4 * corner))
+    assert values["nsd"] == pytest.approx((14 + 2 * corner) / (36 + 4 * corner))
     assert surface_values(truth, truth) == {"boundary_iou": 1, "hd95": 0, "asd": 0, "nsd": 1}
     # one-pixel band (2 % of the diagonal rounds to 1): two of the four sides overlap in part
     assert values["boundary_iou"] == pytest.approx(14 / (36 + 36 - 14))
@@ -183,8 +217,9 @@ def test_one_empty_mask_is_as_bad_as_can_be():
         assert surface_values(*pair, spacing=(0.1, 0.1))["hd95"] == pytest.approx(5)
     square = np.zeros((40, 40), bool)
     square[10:20, 10:20] = True
-    alone = measure_surface(square, np.zeros_like(square))  # what pooling adds up: the band, one pixel wide, is missed
-    assert (int(alone.both), int(alone.either), int(alone.close), int(alone.total)) == (0, 36, 0, 36)
+    none = np.zeros_like(square)  # what pooling adds up: the outline, and the band one pixel wide, are missed
+    assert [float(part) for part in measure_surface(square, none)[:2]] == pytest.approx([0, 36 + 4 * np.sqrt(0.5)])
+    assert [int(part) for part in measure_band(none, square)] == [0, 36]
     worst = np.zeros((2, 30, 40), bool)
     worst[0, 0, 0] = worst[1, -1, -1] = True
     assert surface_values(*worst)["hd95"] < 50  # no answer is worse than any answer
@@ -208,6 +243,8 @@ def test_surface_refuses_wrong_arguments():
     for spacing in ((1.0,), (1.0, 0.0), (1.0, float("nan"))):
         with pytest.raises(InputError, match="spacing needs 2 numbers above zero"):
             measure_surface(mask, mask, spacing=spacing)
+    with pytest.raises(InputError, match=r"measured in 2D and 3D, found the shape \(4,\)"):
+        measure_surface(mask[0], mask[0])
     with pytest.raises(InputError, match="tolerance must be zero or more, found -1"):
         measure_surface(mask, mask, tolerance=-1.0)
 
@@ -285,10 +322,18 @@ def test_object_scores_on_empty_masks():
 # Each guarantee of the registry's conventions, held for every metric in it, those added later too.
 
 
+MEASURE = {
+    "counts": count,
+    "band": measure_band,
+    "surface": measure_surface,
+    "objects": match_objects,
+    "volumes": lambda truth, answer: measure_volumes(count(truth, answer)),
+}
+
+
 def values_of(key, truth, answer):
     metric = METRICS[key]
-    measure = {"counts": count, "surface": measure_surface, "objects": match_objects}[metric.part]
-    return float(metric.function(measure(truth, answer)))
+    return float(metric.function(MEASURE[metric.part](truth, answer)))
 
 
 def improves(key, before, after):
@@ -302,7 +347,7 @@ def improves(key, before, after):
 def test_deleting_a_whole_answer_never_improves(key, masks):
     truth, answer = masks
     before, after = values_of(key, truth, answer), values_of(key, truth, np.zeros_like(answer))
-    if truth.any() and not METRICS[key].negatives:
+    if truth.any() and not METRICS[key].gains:
         assert not improves(key, before, after)
         assert not np.isnan(after)  # left out of the mean would be an improvement too
         worst = np.hypot(*truth.shape) if METRICS[key].high is None else 1 - METRICS[key].best
@@ -346,13 +391,16 @@ def test_a_perfect_answer_has_the_best_value_and_none_leaves_the_range(key):
         if truth.any() and not truth.all():
             assert values_of(key, truth, truth) == pytest.approx(metric.best, abs=1e-12)
         value = values_of(key, truth, answer)
-        assert np.isnan(value) or metric.low <= value <= (np.hypot(9, 9) if metric.high is None else metric.high)
+        assert np.isnan(value) or metric.low <= value <= (81 if metric.high is None else metric.high)
+        assert metric.part != "surface" or not value > np.hypot(9, 9)
 
 
 def test_metrics_are_told_apart_by_words():
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
     assert all(metric.formula and metric.empty for metric in METRICS.values())
-    assert {key for key, metric in METRICS.items() if not metric.higher} == {"fpr", "fdr", "fnr", "hd95", "asd"}
+    assert {key for key, metric in METRICS.items() if not metric.higher} == {
+        "fpr", "fdr", "fnr", "hd95", "asd", "object_false_positives", "volume_difference", "relative_volume_difference"
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- baselines

@@ -112,7 +112,7 @@ def test_hairs_come_as_often_as_told_and_change_thin_lines_only():
 
 
 def fingerprint(size, diameter):
-    return Fingerprint.model_construct(
+    return Fingerprint.model_construct(rank=2,
         cases=50, groups=50, channels=3, dtype="uint8", task="binary", logits=1, class_names=("background", "lesion"),
         class_shares=(0.8, 0.2), size_min=size, size_median=size, size_max=size, object_diameter=(diameter,),
         thickness=(diameter,), low=(0.0,) * 3, high=(255.0,) * 3, mean=(100.0,) * 3, std=(50.0,) * 3,

@@ -56,6 +56,12 @@ class Data(Config):
     classes: dict[str, tuple[str, ...]] = Field(
         {}, description="new classes, each made of some of the data set's; what none names is background; {} keeps all"
     )
+    channels: tuple[str, ...] = Field(
+        (), description="files of a case that are used as channels, by the name of their sequence or number; () for all"
+    )
+    regions: dict[str, tuple[str, ...]] = Field(
+        {}, description="new overlapping regions, each made of some of the data set's classes, painted in this order"
+    )
 
 
 class Split(Config):
@@ -78,13 +84,20 @@ class Split(Config):
 class Prepare(Config):
     """What happens to pixels before a network sees them; the same in training and in prediction."""
 
-    normalise: Literal["dataset", "image", "percentile", "range"] = Field(
+    normalise: Literal["dataset", "image", "body", "percentile", "range", "none"] = Field(
         "dataset",
-        description="dataset: (x - mean) / std with constants of the training set; image: with each image's own; "
-        "percentile: each image's 1st to 99th percentile to -1..1; range: the type's range to 0..1",
+        description="dataset: (x - mean) / std with constants of the training set; image: with each image's own; body: "
+        "with those of its voxels that are not empty; percentile: each image's 1st to 99th percentile to -1..1; range: "
+        "the type's range to 0..1; none: as they are",
+    )
+    window: tuple[float, ...] = Field(
+        (), description="lowest and highest intensity that count, as a CT window; () clips nothing"
     )
     mean: tuple[float, ...] = Field((), description="mean of each channel, for 'dataset'")
     std: tuple[Positive, ...] = Field((), description="standard deviation of each channel, for 'dataset'")
+    spacing: tuple[Positive, ...] = Field(
+        (), description="spacing (d, h, w) that scans are resampled to, in the unit of their own; () keeps it"
+    )
     size: Annotated[int, Field(ge=0)] = Field(
         0,
         description="longer side in pixels that images are brought to before the network; 0 keeps their own",
@@ -98,7 +111,16 @@ class Model(Config):
     """The network."""
 
     name: str = Field("unet", description="which network of catenary.models.MODELS")
-    rank: Literal[2, 3] = Field(2, description="spatial rank")
+    rank: Literal[2, 3] = Field(2, description="spatial rank of the network; 2 takes volumes slice by slice")
+    slices: Annotated[int, Field(ge=1)] = Field(
+        1, description="neighbouring slices of a volume that a network of rank 2 sees as channels (odd); 1: one alone"
+    )
+    pools: tuple[Size, ...] = Field(
+        (), description="factor along each axis between a level and the next, top first; () halves all"
+    )
+    kernels: tuple[Size, ...] = Field(
+        (), description="pixels of each level's convolutions along each axis, top first; () takes kernel for all"
+    )
     channels: Annotated[int, Field(ge=1)] = Field(3, description="input channels")
     classes: Annotated[int, Field(ge=1)] = Field(1, description="output channels (logits)")
     widths: tuple[Annotated[int, Field(ge=0)], ...] = Field(
@@ -194,10 +216,13 @@ class Augment(Config):
     """
 
     preset: str = Field("standard", description="the named starting point that the other fields were taken from")
-    flip: tuple[Fraction, ...] = Field((0.5, 0.5), description="probability of a flip along each spatial axis (h, w)")
+    flip: tuple[Fraction, ...] = Field(
+        (0.5, 0.5), description="probability of a flip along each axis, (h, w) or (d, h, w)"
+    )
     transpose: Fraction = Field(0.0, description="probability of a quarter turn (square patches)")
     warp: Fraction = Field(0.7, description="probability that rotation, shift, shear and zoom are applied at all")
     rotate: NonNegative = Field(20.0, description="degrees")
+    tilt: NonNegative = Field(0.0, description="degrees about the axes within the slices, of volumes")
     shift: NonNegative = Field(0.0, description="share of the patch, both ways; crops already shift")
     shear: NonNegative = Field(0.1, description="shear factor along the columns")
     zoom: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="zoom factor 1 - zoom to 1 + zoom")
@@ -222,7 +247,7 @@ class Augment(Config):
 class Sample(Config):
     """Which patches a training step sees."""
 
-    patch: Size = Field((256, 256), description="patch size (h, w) at working resolution")
+    patch: Size = Field((256, 256), description="patch size (h, w), or (d, h, w) for a network of rank 3")
     batch: Annotated[int, Field(ge=1)] = Field(8, description="patches a step and device")
     foreground: Fraction = Field(0.33, description="share of patches centred on a foreground pixel, rare class first")
     dilate: Annotated[int, Field(ge=0)] = Field(
@@ -252,6 +277,7 @@ class Train(Config):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: what a timed step shows to pay")
     channels_last: Literal["auto", "on", "off"] = Field("auto", description="memory layout; auto: timed")
     devices: Annotated[int, Field(ge=1)] = Field(1, description="processes (CPU) or cards (GPU)")
+    memory: Positive = Field(4.0, description="GiB that cases may take in memory; the others wait on disk")
     seed: int = Field(0, description="seed of initialisation, sampling and augmentation")
 
 
@@ -270,7 +296,10 @@ class Predict(Config):
         (), description="threshold of each logit (binary, overlapping); () for 0.5"
     )
     smallest: Annotated[int, Field(ge=0)] = Field(0, description="objects below this area in pixels are dropped")
-    measures: Literal["", "microstructure", "lesion"] = Field(
+    clean: Literal["auto", "off"] = Field(
+        "auto", description="auto: of scans, keep the largest part or fill holes of a class where validation cases gain"
+    )
+    measures: Literal["", "microstructure", "lesion", "volume"] = Field(
         "", description="quantities measured on each mask besides areas, see catenary.measures"
     )
 

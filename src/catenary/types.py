@@ -38,8 +38,12 @@ class Grid:
     Attributes:
         spacing: Size of one pixel along each spatial axis in `unit`, in array order; None where unknown.
         unit: Unit of `spacing`, for example ``"um"`` or ``"mm"``.
-        affine: Row-major affine from pixel to world coordinates, as the file states it; None where it has none.
+        affine: Row-major affine from pixel to world coordinates; None where the file has none. In 2D six numbers, from
+            ``(column, row)`` as the file states it; in 3D twelve, from ``(d, h, w)`` to millimetres with x to the
+            right, y to the front and z to the head of the patient (as in NIfTI).
         crs: Coordinate reference system of `affine` as an authority code or WKT.
+        axes: How a scan lies in its file: for each spatial axis of the array the file's own axis along it, counted
+            from 1 and negative where it runs the other way; None where they are the same or nothing is known.
 
     >>> Grid(spacing=(0.5, 0.5), unit="um").pixel_size
     0.25
@@ -49,6 +53,7 @@ class Grid:
     unit: str | None = None
     affine: tuple[float, ...] | None = None
     crs: str | None = None
+    axes: tuple[int, ...] | None = None
 
     @property
     def pixel_size(self) -> float | None:

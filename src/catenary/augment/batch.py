@@ -13,14 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 
 from catenary.augment.intensity import NEUTRAL, Level, Tone, change_tone, draw_tone
 from catenary.augment.spatial import IDENTITY, Warp, draw_warp, sample_patch
+from catenary.augment.volume import draw_turn, sample_volume
 from catenary.recipe import Augment
 from catenary.recipes.presets import PRESETS
 
-__all__ = ["PRESETS", "UNCHANGED", "Drawn", "apply", "draw", "make_patch"]
+__all__ = ["PRESETS", "UNCHANGED", "Drawn", "apply", "draw", "make_patch", "make_volume_patch"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,3 +123,37 @@ def make_patch(
     """
     drawn = draw(config, rng, dates=dates)
     return apply(image, label, drawn, centre=centre, patch=patch, low=low, high=high, scale=scale)
+
+
+def make_volume_patch(
+    image: Shaped[np.ndarray, "d h w c"],
+    label: UInt8[np.ndarray, "ld lh lw"],
+    config: Augment,
+    *,
+    centre: tuple[int, int, int],
+    patch: tuple[int, int, int],
+    rng: np.random.Generator,
+    low: Level,
+    high: Level,
+    flat: bool = False,
+) -> tuple[Float32[np.ndarray, "pd ph pw c"], UInt8[np.ndarray, "pd ph pw"]]:
+    """Draw and apply: one training patch of a volume.
+
+    Args:
+        image: ``(d, h, w, c)`` of any numeric type.
+        label: ``(d, h, w)`` class indices.
+        config: What may happen, how often and how strongly.
+        centre: Voxel that the patch is centred on.
+        patch: Size ``(d, h, w)``.
+        rng: Where randomness comes from.
+        low: Lower end of the intensity range, one number or one a channel.
+        high: Upper end.
+        flat: Slices are kept apart, for networks that see them one by one.
+
+    Raises:
+        InputError: When patch and range do not fit together.
+        ConfigError: When `config.flip` is not given for two or three axes.
+    """
+    turn, tone = draw_turn(config, rng, flat=flat), draw_tone(config, rng)
+    pixels, truth = sample_volume(image, label, centre=centre, patch=patch, turn=turn, flat=flat)
+    return change_tone(pixels, tone, low=low, high=high), truth

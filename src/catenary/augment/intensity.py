@@ -7,7 +7,7 @@ All magnitudes are shares of the intensity range ``low..high`` of each channel, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2 as opencv
@@ -92,8 +92,8 @@ def draw_tone(config: Augment, rng: np.random.Generator) -> Tone:
 
 
 def change_tone(
-    image: Shaped[np.ndarray, "h w c"], tone: Tone, *, low: Level, high: Level
-) -> Shaped[np.ndarray, "h w c"]:
+    image: Shaped[np.ndarray, "*s c"], tone: Tone, *, low: Level, high: Level
+) -> Shaped[np.ndarray, "*s c"]:
     """Apply a change of intensity.
 
     The curve is ``(t^gamma - m) * contrast + m + brightness + colour`` with ``t = (x - low) / (high - low)`` and
@@ -101,7 +101,7 @@ def change_tone(
     a negative number), values above `high` follow the curve; integer types round and saturate.
 
     Args:
-        image: ``(h, w, c)`` uint8, uint16 or float32; it is not changed.
+        image: ``(h, w, c)`` or ``(d, h, w, c)`` uint8, uint16 or float32; it is not changed.
         tone: What to do.
         low: Lower end of the intensity range, one number or one a channel.
         high: Upper end.
@@ -118,6 +118,8 @@ def change_tone(
     """
     if image.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(f"intensities of type {image.dtype} cannot be changed; convert the image to float32")
+    if image.ndim == 4:
+        return _change_volume(image, tone, low, high)
     base, span = _range(low, high, image.shape[2])
     rng = np.random.default_rng(tone.seed) if tone.colour or tone.noise else None
     if tone.hair:
@@ -137,6 +139,17 @@ def change_tone(
         grain += image.reshape(grain.shape)
         image = _as_type(grain, image.dtype).reshape(image.shape)
     return image
+
+
+def _change_volume(image: NDArray[Any], tone: Tone, low: Level, high: Level) -> NDArray[Any]:
+    """All but the blur looks at no neighbours: slices stand one below the other for it."""
+    from scipy.ndimage import gaussian_filter
+
+    if tone.blur >= LEAST_BLUR:
+        sigma = tuple(tone.blur if side > 1 else 0.0 for side in image.shape[:3])
+        image = gaussian_filter(image, (*sigma, 0.0), mode="mirror", truncate=3.0)
+    rows = image.reshape(-1, *image.shape[2:])
+    return change_tone(rows, replace(tone, blur=0.0), low=low, high=high).reshape(image.shape)
 
 
 def _range(low: Level, high: Level, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 from catenary.errors import ConfigError, InputError
 from catenary.recipe import Augment
 
-__all__ = ["IDENTITY", "Warp", "draw_warp", "elastic_field", "elastic_std", "in_channel_groups", "sample_patch"]
+__all__ = [
+    "IDENTITY",
+    "Warp",
+    "draw_warp",
+    "elastic_field",
+    "elastic_std",
+    "in_channel_groups",
+    "mirrored",
+    "needed",
+    "sample_patch",
+]
 
 cv2: Any = opencv  # its type stubs refuse the None and the strided arrays that it takes
 
@@ -166,8 +176,8 @@ def sample_patch(
             _turn(_crop(label, centre, patch, warp.transpose), warp),
         )
     nodes, spacing = _trace(warp, centre, patch, scale)
-    top, bottom = _needed(float(nodes[..., 1].min()), float(nodes[..., 1].max()), label.shape[0])
-    left, right = _needed(float(nodes[..., 0].min()), float(nodes[..., 0].max()), label.shape[1])
+    top, bottom = needed(float(nodes[..., 1].min()), float(nodes[..., 1].max()), label.shape[0])
+    left, right = needed(float(nodes[..., 0].min()), float(nodes[..., 0].max()), label.shape[1])
     if max(bottom - top, right - left) > LIMIT:
         raise InputError(
             f"a patch of {patch} at scale {scale:g} needs {bottom - top}x{right - left} pixels of the image, more than "
@@ -279,7 +289,7 @@ def _start(centre: tuple[int, int], region: tuple[int, int]) -> tuple[int, int]:
     return centre[0] - region[0] // 2, centre[1] - region[1] // 2
 
 
-def _needed(low: float, high: float, side: int) -> tuple[int, int]:
+def needed(low: float, high: float, side: int) -> tuple[int, int]:
     """Range of rows (or columns) that samples between `low` and `high` read, with those that mirroring reads."""
     first, last = math.floor(low) - 1, math.ceil(high) + 1
     if first < 0:
@@ -324,12 +334,13 @@ def _crop(array: NDArray[Any], centre: tuple[int, int], patch: tuple[int, int], 
     height, width = array.shape[:2]
     if top >= 0 and left >= 0 and top + region[0] <= height and left + region[1] <= width:
         return array[top : top + region[0], left : left + region[1]]
-    rows = _mirrored(np.arange(top, top + region[0]), height)
-    columns = _mirrored(np.arange(left, left + region[1]), width)
+    rows = mirrored(np.arange(top, top + region[0]), height)
+    columns = mirrored(np.arange(left, left + region[1]), width)
     return array[rows[:, None], columns[None, :]]
 
 
-def _mirrored(index: NDArray[np.intp], side: int) -> NDArray[np.intp]:
+def mirrored(index: NDArray[np.intp], side: int) -> NDArray[np.intp]:
+    """Places along an axis of `side` pixels, those beyond its ends mirrored back (``d c b | a b c d | c b a``)."""
     period = max(2 * (side - 1), 1)
     folded = np.abs(index) % period
     return np.minimum(folded, period - folded) if side > 1 else np.zeros_like(index)

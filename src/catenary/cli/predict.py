@@ -53,7 +53,9 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT...]", show_default=False, help="Images, folders of images, or patterns: 'in/*.png'."
+            metavar="[INPUT...]",
+            show_default=False,
+            help="Images, scans, folders of them or of a DICOM series, or patterns: 'in/*.png'.",
         ),
     ] = None,
     engine: Annotated[
@@ -71,6 +73,13 @@ def predict(
             help="Share of a tile that neighbours share; the run's own when not given.",
         ),
     ] = None,
+    other: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="RUN", help="A further run that answers too, averaged; may be repeated."),
+    ] = None,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Write masks of DICOM series as DICOM segmentations too.")
+    ] = False,
     pre: Annotated[
         Path | None,
         for_maps("FILE", "A georeferenced image of any size; with --post the earlier one, whose grid counts."),
@@ -159,6 +168,8 @@ def predict(
             probability=probability,
             overlay=overlay,
             overlap=overlap,
+            others=other or [],
+            dicom_seg=dicom_seg,
             progress=progress,
         )
     return show.predictions(records, out)

@@ -52,8 +52,8 @@ def settings(
 def every_setting() -> list[Setting]:
     """All fields in the order of the recipe, read from the models themselves.
 
-    >>> next(setting for setting in every_setting() if setting.key == "model.rank")
-    Setting(key='model.rank', kind='2 | 3', default='2', meaning='spatial rank')
+    >>> next(setting for setting in every_setting() if setting.key == "sample.batch")
+    Setting(key='sample.batch', kind='integer >= 1', default='8', meaning='patches a step and device')
     """
     from catenary.recipe import Recipe, fields
 

@@ -100,10 +100,11 @@ def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
         add_row(table, "groups", len(groups))
     if fingerprint is not None:
         small, large = (" x ".join(map(str, size)) for size in (fingerprint.size_min, fingerprint.size_max))
-        add_row(table, "size", small if small == large else f"{small} to {large} (rows x columns)")
-        add_row(
-            table, "pixels", f"{fingerprint.channels} channel{'s'[: fingerprint.channels > 1]} of {fingerprint.dtype}"
-        )
+        axes = "rows x columns" if fingerprint.rank == 2 else "slices x rows x columns"
+        add_row(table, "size", small if small == large else f"{small} to {large} ({axes})")
+        named = f" ({', '.join(data.channel_names)})" if len(data.channel_names) == fingerprint.channels else ""
+        channels = f"{fingerprint.channels} channel{'s'[: fingerprint.channels > 1]}{named} of {fingerprint.dtype}"
+        add_row(table, "pixels", channels)
         for name, share, presence in zip(
             fingerprint.class_names, fingerprint.class_shares, fingerprint.class_presence, strict=True
         ):
@@ -112,10 +113,13 @@ def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
                 f"class {name.removeprefix('class ')}",
                 f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases",
             )
-    if data.grid.spacing is not None:
-        add_row(
-            table, "spacing", f"{' x '.join(f'{step:g}' for step in data.grid.spacing)} {data.grid.unit or ''}".strip()
-        )
+    for name, members in data.labels.regions.items():
+        add_row(table, f"region {name}", " + ".join(data.labels.names[i] for i in members))
+    spacing, unit = data.grid.spacing, data.grid.unit
+    if spacing is None and fingerprint is not None and fingerprint.rank == 3:
+        spacing, unit = fingerprint.spacing_median, fingerprint.spacing_unit
+    if spacing:
+        add_row(table, "spacing", f"{' x '.join(f'{step:.4g}' for step in spacing)} {unit or ''}".strip())
     if data.licence:
         add_row(table, "licence", data.licence)
     the_console().print(table)

@@ -1,4 +1,4 @@
-"""A contact sheet: the cases of a data set at a glance, classes outlined and tinted."""
+"""A contact sheet: the cases of a data set at a glance, classes outlined and tinted; of a volume one slice."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from catenary.data.findings import Finding
 from catenary.data.labels import LabelSet
 from catenary.errors import CatenaryError, InputError
 from catenary.io.files import atomic
-from catenary.types import IGNORE
+from catenary.types import IGNORE, Image
 
-__all__ = ["contact_sheet", "overlay", "to_rgb"]
+__all__ = ["contact_sheet", "fullest_slice", "overlay", "to_rgb"]
 
 _PAPER, _INK, _GREY, _MARGIN, _CAPTION, _GAP = (250, 250, 248), (32, 36, 42), (120, 126, 134), 20, 22, 12
 _EMPTY = (236, 237, 238)
@@ -88,6 +88,20 @@ def overlay(
         rows, columns = np.indices(label.shape)
         out[unknown & ((rows + columns) % 8 < 2)] = 160
     return np.rint(out).astype(np.uint8)
+
+
+def fullest_slice(label: UInt8[np.ndarray, "d h w"]) -> int:
+    """Index of the slice ``[h, w]`` with the most foreground; the middle one where there is none.
+
+    >>> label = np.zeros((5, 2, 2), np.uint8)
+    >>> fullest_slice(label)
+    2
+    >>> label[3, 0] = 1
+    >>> fullest_slice(label)
+    3
+    """
+    counts = ((label > 0) & (label != IGNORE)).sum((1, 2))
+    return int(counts.argmax()) if counts.any() else len(label) // 2
 
 
 def contact_sheet(
@@ -228,22 +242,36 @@ def _overlaid(dataset: Dataset, name: str, cell: int) -> NDArray[np.uint8]:
 
     case = dataset[name]
     found = dataset.read_image(case)
-    image = found.array
+    image, label = found.array, None
+    if case.mask is not None:
+        label = dataset.fitted(case, dataset.read_mask(case), found)
+        label = without_data(dataset.decode(label), found.valid)
+    if image.ndim == 4:
+        place = image.shape[1] // 2 if label is None else fullest_slice(label)
+        image, label = image[:1, place], None if label is None else label[place]  # sequences are no colours
     height, width = image.shape[1:]
-    scale = cell / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    tall, wide = (n * s for n, s in zip((height, width), _aspect(found), strict=True))
+    scale = cell / max(tall, wide)
+    size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
     step = max(1, int(1 / scale / 4))  # resampling needs no more than four pixels for one
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     rgb = cv2.resize(to_rgb(image[:, ::step, ::step]), size, interpolation=way).astype(np.uint8, copy=False)
-    if case.mask is None:
+    if label is None:
         return rgb
-    label = without_data(dataset.read_label(case), found.valid)
     small = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
     counts = np.bincount(label.ravel(), minlength=256)
     for index in sorted(np.flatnonzero(counts[1:IGNORE]) + 1, key=lambda i: -counts[i])[:8] if scale < 1 else ():
         # The rarest last, so that cracks and vessels thinner than a pixel of the sheet stay in one piece.
         small[cv2.resize((label == index).astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.35] = index
     return overlay(rgb, small, dataset.labels)
+
+
+def _aspect(image: Image) -> tuple[float, float]:
+    """Height and width of a pixel of a volume's slice in the finer of the two; pixels of images count as square."""
+    spacing = image.grid.spacing
+    if spacing is None or len(spacing) != 3:
+        return 1.0, 1.0
+    return spacing[1] / min(spacing[1:]), spacing[2] / min(spacing[1:])
 
 
 def _shortened(text: str, font: Any, width: int) -> str:

@@ -41,9 +41,11 @@ class Description(BaseModel):
         entries: The classes as ``[[class]]`` tables instead.
         encoding: How the files tell classes, where it cannot be seen.
         ignore, ignore_colour: File value or colour that means "unknown".
-        spacing, unit: Size of a pixel, one number or ``[rows, columns]``; counts more than what files say.
+        spacing, unit: Size of a pixel, one number or one for each axis, ``[rows, columns]`` or ``[slices, rows,
+            columns]``; counts more than what files say.
         group: Regular expression on case names, whose first group is the case's group.
-        regions: Overlapping targets, name -> class names or indices.
+        regions: Overlapping targets, name -> class names or indices, for example ``whole = [1, 2, 3, 4]``.
+        resample: Lay images and labels of a volume that have other grids onto that of its first image.
         window: Side in pixels of the windows into which a larger georeferenced scene is cut.
         pre_crs, post_crs, labels_crs: Coordinate reference systems of georeferenced images (of the earlier date, where
             there are two), of later ones, and of labels, where their files state none.
@@ -62,10 +64,11 @@ class Description(BaseModel):
     encoding: Literal["", "index", "colour", "painted"] = ""
     ignore: int | None = None
     ignore_colour: Colour | None = None
-    spacing: tuple[Length, Length] | None = None
+    spacing: Annotated[tuple[Length, ...], Field(min_length=1, max_length=3)] | None = None
     unit: str | None = None
     group: str | None = None
     regions: dict[str, tuple[int | str, ...]] = {}
+    resample: bool = False
     window: Annotated[int, Field(ge=32)] = 1024
     pre_crs: str | None = None
     post_crs: str | None = None
@@ -79,7 +82,7 @@ class Description(BaseModel):
     @classmethod
     def _one_number(cls, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(data.get("spacing"), (int, float)):
-            data = data | {"spacing": (data["spacing"], data["spacing"])}
+            data = data | {"spacing": (data["spacing"],)}
         return data
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ put in the report, notes say what is worth knowing. Every finding names the case
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,8 +22,10 @@ from catenary.errors import DataError
 
 __all__ = ["CHECKS", "MINIMUM_SIDE", "examine", "stop_on_errors"]
 
-#: Images with a shorter side cannot be segmented by a network that halves them a few times.
+#: Images (and slices of volumes) with a shorter side cannot be segmented by a network that halves them a few times.
 MINIMUM_SIDE = 8
+#: Ratio of the spacings of two scans, or of the axes of one, that is worth a note, and one that is rather an error.
+_UNEVEN, _WILD = 2.0, 10.0
 
 _RARE = 0.01
 _LEVELS = {"error": 0, "warning": 1, "note": 2}
@@ -84,26 +87,40 @@ def _files(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -
             remedy="replace the file, or take the case out of the data set",
             cases=(bad.name,),
         )
-    for bad in (f for f in facts if f.readable and f.mask_size != (0, 0) and f.size != f.mask_size):
+    for bad in (f for f in facts if f.readable and any(f.mask_size) and f.size != f.mask_size):
         image, mask = ("x".join(str(n) for n in size) for size in (bad.size, bad.mask_size))
-        turned = bad.size == bad.mask_size[::-1]
+        turned = bad.rank == 2 and bad.size == bad.mask_size[::-1]
+        axes = "h x w" if bad.rank == 2 else "d x h x w"
         yield Finding(
             level="error",
             code="size-mismatch",
-            message=f"case '{bad.name}': the image is {image} pixels (h x w), its mask {mask}",
+            message=f"case '{bad.name}': the image is {image} pixels ({axes}), its mask {mask}",
             remedy="one of the two is turned by 90 degrees (EXIF orientation): save both upright"
             if turned
             else "export the mask at the size of the image, or correct the pairing",
             cases=(bad.name,),
         )
-    small = [f for f in facts if f.readable and min(f.size) < MINIMUM_SIDE]
+    for bad in (f for f in facts if f.misplaced and f.size == f.mask_size):
+        what, _, remedy = bad.misplaced.partition("; ")
+        yield Finding(level="error", code="grid-mismatch", message=what, remedy=remedy, cases=(bad.name,))
+    ranks = Counter(f.rank for f in facts if f.readable)
+    if len(ranks) > 1:
+        odd = [f for f in facts if f.readable and f.rank != ranks.most_common(1)[0][0]]
+        yield Finding(
+            level="error",
+            code="mixed-ranks",
+            message=f"{ranks[2]} cases are images and {ranks[3]} are volumes: {_named(odd)}",
+            remedy="keep images and volumes in two data sets",
+            cases=_names(odd),
+        )
+    small = [f for f in facts if f.readable and min(f.size[-2:]) < MINIMUM_SIDE]
     if small:
-        least = min(small, key=lambda f: min(f.size))
+        least = min(small, key=lambda f: min(f.size[-2:]))
         yield Finding(
             level="error",
             code="too-small",
             message=f"{_images(small)} shorter than {MINIMUM_SIDE} px on a side, the least "
-            f"{least.size[0]}x{least.size[1]}: {_named(small)}",
+            f"{'x'.join(map(str, least.size))}: {_named(small)}",
             remedy=f"take them out, or enlarge them to at least {MINIMUM_SIDE} px",
             cases=_names(small),
         )
@@ -111,6 +128,69 @@ def _files(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -
 
 def _images(facts: Sequence[CaseFacts]) -> str:
     return f"{len(facts)} image{' is' if len(facts) == 1 else 's are'}"
+
+
+def _volumes(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    scans = [f for f in facts if f.readable and f.rank == 3]
+    flat = [f for f in scans if f.size[0] == 1]
+    if flat:
+        yield Finding(
+            level="warning",
+            code="single-slice",
+            message=f"{len(flat)} of {len(scans)} volumes have one slice only: {_named(flat)}",
+            remedy="a localiser or a failed export? take them out, or if all are such, save them as images",
+            cases=_names(flat),
+        )
+    unplaced = [f for f in scans if not f.placed]
+    if unplaced:
+        yield Finding(
+            level="note",
+            code="no-orientation",
+            message=f"{len(unplaced)} of {len(scans)} volumes do not say how they lie in space: {_named(unplaced)}",
+            remedy="they are taken as they are stored; make sure that all are stored in one orientation",
+            cases=_names(unplaced),
+        )
+    yield from _spacings(scans)
+
+
+def _spacings(scans: Sequence[CaseFacts]) -> Iterator[Finding]:
+    known = [f for f in scans if f.spacing]
+    if known and len(known) < len(scans):
+        without = [f for f in scans if not f.spacing]
+        yield Finding(
+            level="warning",
+            code="no-spacing",
+            message=f"{len(without)} of {len(scans)} volumes do not state their spacing: {_named(without)}",
+            remedy="export them with it, or state it for all as spacing and unit in dataset.toml",
+            cases=_names(without),
+        )
+    if not known:
+        return
+    steps = np.array([f.spacing for f in known])
+    middle = np.median(steps, axis=0)
+    unit = known[0].unit
+    ratio = float((steps.max(0) / steps.min(0)).max())
+    if ratio > _UNEVEN:
+        away = np.abs(np.log(steps / middle)).max(1)
+        odd = [known[i] for i in np.argsort(-away, kind="stable") if away[i] > np.log(_UNEVEN) / 2]
+        least, most = (" x ".join(f"{step:.3g}" for step in ends) for ends in (steps.min(0), steps.max(0)))
+        yield Finding(
+            level="warning" if ratio > _WILD else "note",
+            code="mixed-spacing",
+            message=f"the spacing of the volumes runs from {least} to {most} {unit} (d x h x w): {_named(odd)}",
+            remedy="check the headers of the extreme ones (units, a localiser?), or take them out"
+            if ratio > _WILD
+            else "bring all to one by prepare.spacing, so that a structure has one size in voxels",
+            cases=_names(odd),
+        )
+    if middle.max() / middle.min() > _UNEVEN:
+        yield Finding(
+            level="note",
+            code="anisotropic",
+            message=f"voxels are {middle.max() / middle.min():.2g} times as long along one axis as along another: "
+            f"{' x '.join(f'{step:.3g}' for step in middle)} {unit} (d x h x w)",
+            remedy="a network that halves the fine axes first (model.pools), or one of rank 2, suits them",
+        )
 
 
 def _intensities(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
@@ -150,6 +230,10 @@ def _intensities(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | N
         )
         return
     dtypes = Counter(f.dtype for f in read)
+    if read[0].rank == 3:
+        yield from _scales([f for f in read if not f.constant], dtypes)
+        yield from _channels(read)
+        return
     if len(dtypes) > 1:
         odd = [f for f in read if f.dtype != dtypes.most_common(1)[0][0]]
         told = ", ".join(f"{count} {name}" for name, count in dtypes.most_common())
@@ -183,6 +267,29 @@ def _ranges(facts: Sequence[CaseFacts], *, mixed: bool) -> Iterator[Finding]:
         )
 
 
+def _scales(facts: Sequence[CaseFacts], dtypes: Counter[str]) -> Iterator[Finding]:
+    """A note where scans have no common scale, as those of MRI: their type says little, and nothing is wrong."""
+    highest = sorted(max(f.maximum) for f in facts)
+    uneven = len(facts) > 1 and any(reach > 50 * max(least, 1e-30) for least, reach in _reaches(facts))
+    if not uneven and len(dtypes) == 1:
+        return
+    told = f" ({', '.join(f'{count} {name}' for name, count in dtypes.most_common())})" if len(dtypes) > 1 else ""
+    what = "are not on one scale of intensities" if uneven else "differ in their number type"
+    yield Finding(
+        level="note",
+        code="mixed-ranges",
+        message=f"the scans {what}: their maxima run from {highest[0]:.4g} to {highest[-1]:.4g}{told}",
+        remedy="usual for MRI, which has no unit: normalise each scan by itself, --set prepare.normalise=image; CT in "
+        "Hounsfield units should not differ so",
+    )
+
+
+def _reaches(facts: Sequence[CaseFacts]) -> list[tuple[float, float]]:
+    """Of each channel the smallest and the largest range, from the 1st to the 99th percentile, of a scan."""
+    spans = np.array([[q[-3] - q[2] for q in f.quantiles] for f in facts])
+    return [(float(some[some > 0].min(initial=np.inf)), float(some.max())) for some in spans.T]
+
+
 def _channels(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
     count = facts[0].channels
     if count > 1 and all(f.same_channels for f in facts):
@@ -207,7 +314,7 @@ def _channels(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
 def _masks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
     soft = [f for f in facts if f.unexpected and f.soft]
     if soft:
-        share = max(sum(f.unexpected.values()) / max(1, f.mask_size[0] * f.mask_size[1]) for f in soft)
+        share = max(sum(f.unexpected.values()) / max(1, math.prod(f.mask_size)) for f in soft)
         yield Finding(
             level="warning",
             code="soft-masks",
@@ -354,6 +461,7 @@ def _leaks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -
 CHECKS: tuple[Callable[[Dataset, Sequence[CaseFacts], Splits | None], Iterator[Finding]], ...] = (
     _files,
     _numbers,
+    _volumes,
     _intensities,
     _masks,
     _classes,

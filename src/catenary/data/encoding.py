@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 from catenary.data.labels import LabelSet
 from catenary.types import IGNORE
 
-__all__ = ["code", "colour", "decode", "histogram", "pack", "unexpected"]
+__all__ = ["code", "colour", "decode", "histogram", "is_coloured", "pack", "unexpected"]
 
 
-def decode(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> UInt8[np.ndarray, "h w"]:
+def is_coloured(raw: Shaped[np.ndarray, "*s"]) -> bool:
+    """Whether a mask as its file holds it is ``(h, w, 3)`` colours, and not numbers of ``(h, w)`` or ``(d, h, w)``.
+
+    >>> is_coloured(np.zeros((9, 9, 3), np.uint8)), is_coloured(np.zeros((3, 9, 9), np.uint8))
+    (True, False)
+    """
+    return raw.ndim == 3 and raw.shape[-1] == 3
+
+
+def decode(raw: Shaped[np.ndarray, "*s"], labels: LabelSet) -> UInt8[np.ndarray, "*t"]:
     """Class indices of a mask as its file holds it; values that are no class become `IGNORE`.
 
     0/255 masks are cut at half, which is what undoes smooth scaling and JPEG; `unexpected` tells how often.
@@ -24,14 +33,14 @@ def decode(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> UInt8[np.ndar
     """
     if labels.encoding != "index":
         return _decode_colours(pack(raw), labels)
-    if raw.ndim == 2:
+    if not is_coloured(raw):
         return _decode_values(raw, labels)
     label = _decode_values(raw[..., 0], labels)
     label[(raw[..., 1:3] != raw[..., :1]).any(-1)] = IGNORE  # a colour is no number
     return label
 
 
-def unexpected(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> dict[str, int]:
+def unexpected(raw: Shaped[np.ndarray, "*s"], labels: LabelSet) -> dict[str, int]:
     """Values (or colours) of a mask file that are no class, with their number of pixels, the most frequent first.
 
     >>> unexpected(np.array([[0, 1], [7, 7]], np.uint8), LabelSet(names=("background", "cell")))
@@ -39,7 +48,7 @@ def unexpected(raw: Shaped[np.ndarray, "h w *c"], labels: LabelSet) -> dict[str,
     """
     if labels.encoding == "painted":
         return {}
-    if labels.encoding == "index" and raw.ndim == 2:
+    if labels.encoding == "index" and not is_coloured(raw):
         known = {*labels.file_values, *(() if labels.ignore is None else (labels.ignore,))}
         odd = {value: n for value, n in histogram(raw).items() if value not in known}
         return {str(value): n for value, n in sorted(odd.items(), key=lambda item: -item[1])}
@@ -100,9 +109,9 @@ def histogram(array: Shaped[np.ndarray, "*s"]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def pack(raw: Shaped[np.ndarray, "h w *c"]) -> NDArray[np.int32]:
+def pack(raw: Shaped[np.ndarray, "*s"]) -> NDArray[np.int32]:
     """One number a colour, see `code`; grey values count as the grey colour."""
-    planes = [raw] * 3 if raw.ndim == 2 else [raw[..., i] for i in range(3)]
+    planes = [raw[..., i] for i in range(3)] if is_coloured(raw) else [raw] * 3
     packed = planes[0].astype(np.int32)
     for plane in planes[1:]:
         packed <<= 8

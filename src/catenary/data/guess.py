@@ -11,7 +11,7 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
-from catenary.data.encoding import code, colour, histogram, pack
+from catenary.data.encoding import code, colour, histogram, is_coloured, pack
 from catenary.data.facts import soft_edges
 from catenary.data.findings import Finding
 from catenary.data.labels import LabelSet
@@ -76,16 +76,16 @@ def _look(masks: Sequence[Path]) -> Iterator[_Seen]:
     for index in order[:ENOUGH_FILES]:
         try:
             coloured = read_mask(masks[index], palette="colour")
-            raw = coloured if coloured.ndim == 2 else read_mask(masks[index])
+            raw = read_mask(masks[index]) if is_coloured(coloured) else coloured
         except CatenaryError:
             continue  # the survey tells about it
-        values = histogram(raw) if raw.ndim == 2 else {}
+        values = {} if is_coloured(raw) else histogram(raw)
         soft = len(values) > 4 and kept < 4
         kept += soft
-        colours = histogram(pack(coloured)) if coloured.ndim == 3 else None
-        pixels += raw.shape[0] * raw.shape[1] * (4 if len(colours or ()) > _MANY else 1)
+        colours = histogram(pack(coloured)) if is_coloured(coloured) else None
+        pixels += (raw[..., 0].size if is_coloured(raw) else raw.size) * (4 if len(colours or ()) > _MANY else 1)
         palette = None
-        if colours is not None and raw.ndim == 2:
+        if colours is not None and not is_coloured(raw):
             pairs = histogram((raw.astype(int64) << 24) | pack(coloured))
             palette = {pair >> 24: pair & 0xFFFFFF for pair in pairs}
         yield _Seen(values, colours, palette, raw if soft else None)

@@ -48,8 +48,10 @@ def content_hash(array: Shaped[np.ndarray, "*n"]) -> str:
     return digest.hexdigest()
 
 
-def thumbnail(image: Shaped[np.ndarray, "c h w"]) -> UInt8[np.ndarray, "s s"]:
+def thumbnail(image: Shaped[np.ndarray, "c *s"]) -> UInt8[np.ndarray, "m m"]:
     """Grey, area-averaged ``(32, 32)`` miniature, stretched to 0..255; 128 everywhere for a constant image.
+
+    Of a volume it shows the middle slice.
 
     Args:
         image: Any type and range. Values that are not finite count as the smallest finite one. Large images
@@ -60,6 +62,8 @@ def thumbnail(image: Shaped[np.ndarray, "c h w"]) -> UInt8[np.ndarray, "s s"]:
     """
     import cv2
 
+    if image.ndim == 4:
+        image = image[:, image.shape[1] // 2]
     step = max(1, min(image.shape[1:]) // 512)
     thinned = image[:, ::step, ::step]
     grey: NDArray[np.float32] = thinned.mean(axis=0, dtype=np.float32)

@@ -16,10 +16,21 @@ from catenary.data.cases import Case, Dataset
 from catenary.data.description import Description, describe_labels, read_description
 from catenary.data.findings import Finding
 from catenary.data.geo import one_date, pairs_of_dates, sources_of
-from catenary.data.pairs import Found, finding, is_mask_name, make_unique, natural, pair, report_alone
+from catenary.data.pairs import (
+    SPLITS,
+    Found,
+    finding,
+    is_mask_name,
+    make_unique,
+    natural,
+    pair,
+    report_alone,
+    split_of,
+)
+from catenary.data.volumes import case_folders, decathlon
 from catenary.data.xbd import xbd_layout
 from catenary.errors import CatenaryError, ConfigError, DataError
-from catenary.io import IMAGE_SUFFIXES, orientation
+from catenary.io import IMAGE_SUFFIXES, ending, find_images, orientation, stem
 from catenary.types import Grid
 
 __all__ = ["LAYOUTS", "open_dataset"]
@@ -30,14 +41,10 @@ MASK_FOLDERS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "segmentation", "segs", "seg",
     "gts", "gt", "groundtruths", "groundtruth", "targets", "target",
 )  # fmt: skip
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 UNDERSTOOD = (
     "give a folder with images/ and masks/ (also within train/, val/, test/), ISIC pairs (x.jpg and "
-    "x_segmentation.png), GeoTIFFs in images/ (or pre/ and post/) with labels.gpkg, or a manifest.csv with the columns "
-    "image and mask"
+    "x_segmentation.png), scans in imagesTr/ and labelsTr/ or a folder a case, GeoTIFFs in images/ (or pre/ and post/) "
+    "with labels.gpkg, or a manifest.csv with the columns image and mask"
 )
 #: JPEG headers that are looked at for a camera's orientation.
 _LOOKED_AT = 1000
@@ -49,7 +56,8 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     Understands a ``manifest.csv`` (any image columns, whose channels are stacked; ``mask``; optional ``name``,
     ``group``, ``split``), ISIC pairs (``x.jpg`` with ``x_segmentation.png``, in one folder or two, also the official
     training, validation and test folders), ``images/`` beside ``masks/`` (and many synonyms, also within ``train/``,
-    ``val/``, ``test/`` or with those inside them), ``x.png`` beside ``x_mask.png``, xBD (pairs of satellite images
+    ``val/``, ``test/`` or with those inside them), ``x.png`` beside ``x_mask.png``, scans as the Medical Segmentation
+    Decathlon, nnU-Net and BraTS keep them (`catenary.data.volumes`), xBD (pairs of satellite images
     with their JSON labels), and georeferenced scenes of one date or two with polygons (`catenary.data.geo`). A
     ``dataset.toml`` beside them may say more, see `catenary.data.description.Description`.
 
@@ -74,17 +82,30 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     described, classes = _stated(found, described, classes)
     cases = sorted(_grouped(found.cases, group or described.group), key=lambda case: natural(case.name))
     labels, noticed = describe_labels([case.mask for case in cases if case.mask is not None], described, classes)
-    return Dataset(
+    dataset = Dataset(
         root=root,
         name=described.name or root.resolve().name,
         layout=found.layout,
         cases=tuple(cases),
         labels=labels,
-        grid=Grid(spacing=described.spacing, unit=described.unit),
-        licence=described.licence,
+        licence=described.licence or found.licence,
         findings=(*found.findings, *noticed, *_turned(cases)),
         sources=sources_of(described),
+        channel_names=found.channel_names,
+        resample=described.resample,
     )
+    return dataset if described.spacing is None else replace(dataset, grid=_grid(described, dataset.rank))
+
+
+def _grid(described: Description, rank: int) -> Grid:
+    """The stated spacing; one number counts for each axis."""
+    spacing = described.spacing or ()
+    if len(spacing) not in (1, rank):
+        raise ConfigError(
+            f"dataset.toml gives {len(spacing)} numbers as spacing ({', '.join(map(str, spacing))}) but the images "
+            f"have {rank} axes; give one number, or {rank}"
+        )
+    return Grid(spacing=spacing if len(spacing) == rank else spacing * rank, unit=described.unit)
 
 
 def _stated(
@@ -105,6 +126,7 @@ def _stated(
                 f"classes ({', '.join(found.classes[1:])}); name each"
             )
         stated |= {"classes": names, "values": values, "entries": ()}
+        stated |= {"regions": described.regions or found.regions}
     return described.model_copy(update=stated), None
 
 
@@ -151,7 +173,9 @@ def _manifest(root: Path, path: Path) -> Found:
     images = [c for c in columns if c not in ("mask", "group", "split", "name") and _holds_files(root, rows, c)]
     if not images:
         raise DataError(f"{path} has no column of image files, found {', '.join(columns)}; add a column 'image'")
-    found = Found(layout="manifest.csv" if images == ["image"] else f"manifest.csv ({', '.join(images)})")
+    found = Found(layout="manifest.csv")
+    if images != ["image"]:
+        found = Found(layout=f"manifest.csv ({', '.join(images)})", channel_names=tuple(images))
     missing: list[str] = []
     without: list[str] = []
     owners: dict[Path, list[str]] = defaultdict(list)
@@ -159,8 +183,8 @@ def _manifest(root: Path, path: Path) -> Found:
         files = tuple(_place(root, row[column]) for column in images if row[column])
         lacking = [f"line {line}, column {column}" for column in images if not row[column]]
         mask = _place(root, row["mask"]) if row["mask"] else None
-        lacking += [str(file) for file in (*files, mask) if file is not None and not file.is_file()]
-        name = row.get("name") or (files[0].stem if files else f"line {line}")
+        lacking += [str(file) for file in (*files, mask) if file is not None and not file.exists()]
+        name = row.get("name") or (stem(files[0]) if files else f"line {line}")
         missing += lacking
         if mask is None and not lacking:
             without.append(name)
@@ -191,8 +215,8 @@ def _isic_layout(root: Path) -> Found | None:
     found = Found(layout="ISIC pairs")
     by_split: dict[str | None, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for file in _files(root, depth=2):
-        if "superpixels" not in file.stem.lower():
-            by_split[_split_of(file, root)][file.stem.lower().endswith(end)].append(file)
+        if "superpixels" not in stem(file).lower():
+            by_split[split_of(file, root)][stem(file).lower().endswith(end)].append(file)
     if not any(masks for _, masks in by_split.values()):
         return None
     for split, (images, masks) in by_split.items():
@@ -220,7 +244,7 @@ def _side_by_side_layout(root: Path) -> Found | None:
     found = Found(layout="pairs side by side")
     by_split: dict[str | None, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for file in [*_files(root, depth=1), *(f for d in _folders(root) if d.name.lower() in SPLITS for f in _files(d))]:
-        by_split[_split_of(file, root)][is_mask_name(file.stem)].append(file)
+        by_split[split_of(file, root)][is_mask_name(stem(file))].append(file)
     for split, (images, masks) in by_split.items():
         pair(found, images, masks, split)
     return found if found.cases else None
@@ -228,6 +252,8 @@ def _side_by_side_layout(root: Path) -> Found | None:
 
 LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "manifest.csv": _manifest_layout,
+    "imagesTr/ and labelsTr/": decathlon,
+    "a folder a case": case_folders,
     "xBD": xbd_layout,
     "pre and post": pairs_of_dates,
     "ISIC pairs": _isic_layout,
@@ -272,7 +298,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _holds_files(root: Path, rows: Sequence[dict[str, str]], column: str) -> bool:
     values = [row[column] for row in rows if row[column]]
-    return column == "image" or any(Path(v).suffix.lower() in IMAGE_SUFFIXES for v in values[:100])
+    return column == "image" or any(ending(Path(v)) in IMAGE_SUFFIXES or _place(root, v).is_dir() for v in values[:100])
 
 
 def _place(root: Path, value: str) -> Path:
@@ -312,9 +338,7 @@ def _turned(cases: Sequence[Case]) -> list[Finding]:
 
 
 def _files(folder: Path, *, depth: int = 1) -> list[Path]:
-    files = [f for pattern in ("*", "*/*")[:depth] for f in folder.glob(pattern)]
-    kept = (f for f in files if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file())
-    return sorted(kept, key=lambda f: (natural(f.name), str(f)))
+    return sorted(find_images(folder, depth=depth), key=lambda f: (natural(f.name), str(f)))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -325,8 +349,3 @@ def _named(place: Path, names: Sequence[str]) -> list[Path]:
     """Folders of these names that hold images, in the order of `names`."""
     plain = [(re.sub(r"[_\-. ]", "", f.name.lower()), f) for f in _folders(place) if _files(f, depth=2)]
     return [folder for name in names for found, folder in plain if found == name]
-
-
-def _split_of(path: Path, root: Path) -> str | None:
-    words = [word for part in path.relative_to(root).parts[:-1] for word in re.split(r"[_\-. ]", part.lower())]
-    return next((SPLITS[word] for word in words if word in SPLITS), None)

@@ -229,12 +229,17 @@ def order(facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]
 _VIEWS = r"(?:L|R|left|right|OD|OS|LE|RE|pre|post|before|after|CC|MLO|AP|PA|lat)"
 
 
+#: Words before the number of a subject.
+_SUBJECTS = r"(?<![A-Za-z])(?i:pat|patient|sub|subject)"
+
+
 def group_pattern(names: Sequence[str]) -> str | None:
     """A regular expression whose first group seems to name the subject, or None.
 
-    Two habits are known: a number followed by a side or view (``Image_01L``, ``p7_pre``), and a number or word that
-    is shared by several names and followed by a running number (``patient03_2``, ``spot1_0d_0``). All names must
-    follow it, and it must make at least two groups, with at least two cases in most of them.
+    Three habits are known: a number followed by a side or view (``Image_01L``, ``p7_pre``), a number or word that is
+    shared by several names and followed by a running number (``patient03_2``, ``spot1_0d_0``), and a number that is
+    said to be of a patient or subject (``brats_2013_pat0001_1``, ``sub-07_ses-2``). All names must follow it, and it
+    must make at least two groups, with at least two cases in most of them; where the subject is named, in one of them.
 
     >>> group_pattern(["Image_01L", "Image_01R", "Image_02L", "Image_02R"])
     '^(.*\\\\d)[_-]?(?:L|R)$'
@@ -248,15 +253,18 @@ def group_pattern(names: Sequence[str]) -> str | None:
         pattern = rf"^(.*\d)[_-]?(?:{'|'.join(words)})$"
         return pattern if _joins(pattern, names) else None
     pattern = r"^(.*\d[^\d]*?)[_-][A-Za-z]*\d+$"
-    return pattern if _joins(pattern, names) else None
+    if _joins(pattern, names):
+        return pattern
+    pattern = rf"^(.*?{_SUBJECTS}[_\-]?\d+)(?:\D|$)"
+    return pattern if _joins(pattern, names, most=0.0) else None
 
 
-def _joins(pattern: str, names: Sequence[str]) -> bool:
+def _joins(pattern: str, names: Sequence[str], most: float = 0.5) -> bool:
     matches = [re.search(pattern, name) for name in names]
     if not all(matches):
         return False
     sizes = np.unique([m.group(1) for m in matches if m], return_counts=True)[1]
-    return len(sizes) >= 2 and float(np.mean(sizes >= 2)) > 0.5
+    return len(sizes) >= 2 and float(np.mean(sizes >= 2)) > most
 
 
 def possible_groups(facts: Sequence[CaseFacts]) -> Iterator[Finding]:

@@ -11,8 +11,15 @@ from typing import Literal
 
 from catenary.data.cases import Case
 from catenary.data.findings import Finding
+from catenary.io import stem
 
-__all__ = ["Found", "finding", "is_mask_name", "make_unique", "natural", "pair", "report_alone"]
+__all__ = ["SPLITS", "Found", "finding", "is_mask_name", "make_unique", "natural", "pair", "report_alone", "split_of"]
+
+#: Words in the names of folders, in small letters, and the part of a division that they state.
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 _MASK = r"(?:masks?|segmentations?|seg|labels?|gt|ground_?truth|annotations?|anno|targets?)"
 _IMAGE = r"(?:images?|img)"
@@ -30,6 +37,9 @@ class Found:
         layout: How they were found, in words.
         classes, ignore: Names of the values 0, 1, ... and the value to ignore, where the layout says what they mean.
         values: Those of `classes`, where they are not 0, 1, 2, ...
+        regions: Overlapping targets, name -> indices of `classes`, where the layout states them.
+        channel_names: Names of the channels, where the layout knows them.
+        licence: Of the data, where the layout states it.
         cases, findings: The pairs, and what was noticed.
     """
 
@@ -37,6 +47,9 @@ class Found:
     classes: tuple[str, ...] = ()
     ignore: int | None = None
     values: tuple[int, ...] = ()
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    licence: str = ""
     cases: list[Case] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -50,13 +63,13 @@ def natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name.lower())]
 
 
-def is_mask_name(stem: str) -> bool:
+def is_mask_name(name: str) -> bool:
     """Whether a file's stem says that it is a mask.
 
     >>> is_mask_name("cell_7_mask"), is_mask_name("gt-7"), is_mask_name("masked_ball")
     (True, True, False)
     """
-    return bool(_MASK_MARKS.search(stem))
+    return bool(_MASK_MARKS.search(name))
 
 
 def pair(found: Found, images: Sequence[Path], masks: Sequence[Path], split: str | None = None) -> None:
@@ -67,44 +80,44 @@ def pair(found: Found, images: Sequence[Path], masks: Sequence[Path], split: str
     pictures: dict[str, Path] = {}
     twice = []
     for image in images:
-        if image.stem in pictures:
-            twice.append(image.stem)
-        pictures.setdefault(image.stem, image)
+        if stem(image) in pictures:
+            twice.append(stem(image))
+        pictures.setdefault(stem(image), image)
     partners = _partners(pictures, masks)
     owners: dict[Path, list[str]] = defaultdict(list)
-    for stem, files in partners.items():
-        owners[files[0]].append(stem)
-        found.cases.append(Case(name=stem, images=(pictures[stem],), mask=files[0], split=split))
-    shared = [stem for stems in owners.values() if len(stems) > 1 for stem in stems]
+    for name, files in partners.items():
+        owners[files[0]].append(name)
+        found.cases.append(Case(name=name, images=(pictures[name],), mask=files[0], split=split))
+    shared = [name for names in owners.values() if len(names) > 1 for name in names]
     if twice or shared:
         text = "several images have one mask"
         found.findings.append(finding("error", "two-images", text, "keep one image for each mask", twice + shared))
-    doubled = [stem for stem, files in partners.items() if len(files) > 1]
+    doubled = [name for name, files in partners.items() if len(files) > 1]
     if doubled:
         text = "images have more than one mask"
         found.findings.append(finding("error", "two-masks", text, "keep one mask for each image", doubled))
     used = {file for files in partners.values() for file in files}
-    report_alone(found, [s for s in pictures if s not in partners], [m.name for m in masks if m not in used])
+    report_alone(found, [name for name in pictures if name not in partners], [m.name for m in masks if m not in used])
 
 
 def _partners(pictures: dict[str, Path], masks: Sequence[Path]) -> dict[str, list[Path]]:
     """Masks of each image that has any."""
     by_plain: dict[str, list[str]] = defaultdict(list)
-    for stem in pictures:
-        for plain in dict.fromkeys((stem.lower(), _IMAGE_MARKS.sub("", stem).lower())):
-            by_plain[plain].append(stem)
+    for name in pictures:
+        for plain in dict.fromkeys((name.lower(), _IMAGE_MARKS.sub("", name).lower())):
+            by_plain[plain].append(name)
     partners: dict[str, list[Path]] = {}
     rest = []
     for mask in masks:
-        partners.setdefault(mask.stem, []).append(mask) if mask.stem in pictures else rest.append(mask)
+        partners.setdefault(stem(mask), []).append(mask) if stem(mask) in pictures else rest.append(mask)
     for mask in rest:
-        plain = mask.stem.lower()
+        plain = stem(mask).lower()
         for key in (plain, _MASK_MARKS.sub("", plain)):
-            for stem in by_plain.get(key, ()):
-                partners.setdefault(stem, []).append(mask)
+            for name in by_plain.get(key, ()):
+                partners.setdefault(name, []).append(mask)
             if key in by_plain:
                 break
-    return {stem: partners[stem] for stem in pictures if stem in partners}
+    return {name: partners[name] for name in pictures if name in partners}
 
 
 def report_alone(found: Found, images: Sequence[str], masks: Sequence[str]) -> None:
@@ -144,6 +157,16 @@ def make_unique(found: Found, root: Path) -> None:
         text = "several cases have one name, only the first is kept"
         found.findings.append(finding("error", "same-name", text, "add a column 'name' or rename the files", again))
         found.cases[:] = seen.values()
+
+
+def split_of(path: Path, root: Path) -> str | None:
+    """The part of a division that the folders above a file state.
+
+    >>> split_of(Path("set/Validation_Data/a.png"), Path("set"))
+    'val'
+    """
+    words = [word for part in path.relative_to(root).parts[:-1] for word in re.split(r"[_\-. ]", part.lower())]
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def _folders(path: Path, root: Path) -> tuple[str, ...]:

@@ -6,15 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from catenary.data.cases import Case, Dataset, without_data
 from catenary.data.encoding import unexpected
-from catenary.data.facts import CaseFacts, image_facts, label_facts, soft_edges
-from catenary.errors import CatenaryError
-from catenary.types import Progress, silent
+from catenary.data.facts import CaseFacts, foreground_facts, image_facts, label_facts, soft_edges
+from catenary.errors import CatenaryError, InputError
+from catenary.types import Image, Progress, silent
 
 __all__ = ["CaseFacts", "Survey", "survey"]
 
@@ -62,8 +60,11 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     known = {"name": case.name, "group": case.group or case.name, "split": case.split}
     try:
         image = dataset.read_image(case)
+        grid = image.grid
         found = image_facts(image.array, image.valid)
-        found |= _look_at_mask(dataset, case, image.valid) if case.mask is not None else {}
+        found |= {"spacing": grid.spacing or (), "unit": grid.unit or ""}
+        found |= {"placed": len(image.shape) == 2 or grid.affine is not None}
+        found |= _look_at_mask(dataset, case, image) if case.mask is not None else {}
     except CatenaryError as error:
         return CaseFacts(**known, trouble=str(error))
     except Exception as error:  # a decoder's own failure on a damaged file must not end the pass for the others
@@ -71,9 +72,15 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
     return CaseFacts(**known, **found)
 
 
-def _look_at_mask(dataset: Dataset, case: Case, valid: NDArray[np.bool_] | None) -> dict[str, Any]:
+def _look_at_mask(dataset: Dataset, case: Case, image: Image) -> dict[str, Any]:
     raw, labels = dataset.read_mask(case), dataset.file_labels
-    odd = unexpected(raw, labels)
-    soft = bool(odd) and raw.ndim == 2 and soft_edges(raw, labels.file_values)
-    label = without_data(dataset.decode(raw), valid)
-    return label_facts(label, classes=dataset.labels.count) | {"unexpected": odd, "soft": soft}
+    found: dict[str, Any] = {}
+    try:
+        raw = dataset.fitted(case, raw, image)
+    except InputError as error:
+        found["misplaced"] = str(error)
+    found["unexpected"] = odd = unexpected(raw, labels)
+    found["soft"] = bool(odd) and soft_edges(raw, labels.file_values)
+    label = without_data(dataset.decode(raw), image.valid)
+    found |= label_facts(label, classes=dataset.labels.count, spacing=image.grid.spacing if raw.ndim == 3 else None)
+    return found | (foreground_facts(image.array, label) if label.shape == image.shape else {})

@@ -12,7 +12,17 @@ from typing import Any
 
 from catenary.errors import writing
 
-__all__ = ["atomic", "write_json", "write_text"]
+__all__ = ["atomic", "ending", "write_json", "write_text"]
+
+
+def ending(path: Path) -> str:
+    """The ending of a file's name in small letters, ``.nii.gz`` in one piece.
+
+    >>> ending(Path("a.b.NII.GZ")), ending(Path("a.b.png"))
+    ('.nii.gz', '.png')
+    """
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def read_picture_mask(path: Path, *, palette: str = "index") -> NDArray[Any]:
     return array.astype(np.uint8) if array.dtype == np.bool_ else np.ascontiguousarray(array)
 
 
-def picture_header(path: Path) -> tuple[int, int, int]:
+def picture_header(path: Path) -> tuple[tuple[int, int], int]:
     """Rows and columns of the upright picture, and the orientation that the camera noted (1: as it stands).
 
     Raises:
@@ -112,7 +112,7 @@ def picture_header(path: Path) -> tuple[int, int, int]:
         check_size(path, picture.height, picture.width)
         orientation = _orientation(picture)
         size = (picture.width, picture.height) if orientation >= 5 else (picture.height, picture.width)
-        return (*size, orientation)
+        return size, orientation
 
 
 def _decode(path: Path) -> _Decoded:

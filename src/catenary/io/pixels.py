@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "read_bytes",
     "split_alpha",
     "upright",
+    "whole_numbers",
 ]
 
 #: Largest image that is decoded whole, in pixels; larger ones are refused before their memory is asked for.
@@ -47,18 +49,35 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def check_size(path: Path, height: int, width: int) -> None:
-    """Refuse images without pixels, and those larger than `LARGEST`.
+def check_size(path: Path, *size: int) -> None:
+    """Refuse images and volumes without pixels, and those larger than `LARGEST`.
 
     Raises:
         InputError: The size is zero or too large.
     """
-    if height < 1 or width < 1:
-        raise InputError(f"{path} has {height}x{width} pixels; an image needs at least one")
-    if height * width > LARGEST:
+    if not size or min(size) < 1:
+        raise InputError(f"{path} has {'x'.join(map(str, size)) or 0} pixels; an image needs at least one")
+    if math.prod(size) > LARGEST:
         raise InputError(
-            f"{path} has {height}x{width} pixels, more than the {LARGEST} that are read whole; cut it into parts"
+            f"{path} has {'x'.join(map(str, size))} pixels, more than the {LARGEST} that are read whole; cut it into "
+            "parts"
         )
+
+
+def whole_numbers(array: Shaped[np.ndarray, "*s"], source: object) -> Shaped[np.ndarray, "*s"]:
+    """The values of a mask as integers; those of an integer type stay in it.
+
+    Raises:
+        InputError: A value is a fraction, NaN or beyond 2^30.
+
+    >>> whole_numbers(np.array([0.0, 2.0]), "mask.tif")
+    array([0, 2], dtype=int32)
+    """
+    if array.dtype.kind != "f":
+        return array
+    if not np.isfinite(array).all() or not (array == np.round(array)).all() or np.abs(array).max(initial=0) > 1 << 30:
+        raise InputError(f"{source} holds fractions or NaN; a mask needs whole numbers, one a class")
+    return array.astype(np.int32)
 
 
 def upright(array: Shaped[np.ndarray, "h w *c"], orientation: int) -> Shaped[np.ndarray, "h2 w2 *c"]:
@@ -80,8 +99,8 @@ def upright(array: Shaped[np.ndarray, "h w *c"], orientation: int) -> Shaped[np.
     return array
 
 
-def split_alpha(array: Shaped[np.ndarray, "h w c"]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Divide ``(h, w, c + 1)`` pixels into ``(h, w, c)`` colours and a valid mask.
+def split_alpha(array: Shaped[np.ndarray, "*s c"]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Divide ``(..., c + 1)`` pixels into ``(..., c)`` colours and a valid mask.
 
     Alpha tells where there is a picture, not what is in it, and one file of a set may have it while the next has
     not. So it never becomes a channel: fully transparent pixels are not valid, half transparent ones are, and an

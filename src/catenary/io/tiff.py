@@ -1,4 +1,4 @@
-"""TIFF: any number of channels, any type, sizes in physical units."""
+"""TIFF: pictures and stacks, any number of channels, any type, sizes in physical units."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from catenary.io.pixels import (
     read_bytes,
     split_alpha,
     upright,
+    whole_numbers,
 )
 from catenary.types import IGNORE, Grid, Image
 
-__all__ = ["read_tiff", "read_tiff_mask", "tiff_header", "write_tiff"]
+__all__ = ["read_tiff", "read_tiff_mask", "tiff_header", "write_stack", "write_tiff"]
 
-#: Most pages of one size that are taken for channels (more is a volume), and the same where a program noted the
-#: array's shape. Samples of one page are channels in any number.
+#: Most pages of one size without a named axis that are taken for channels (more are slices), and the same where a
+#: program noted the array's shape. Samples of one page are channels in any number.
 MOST_PAGES, MOST_SHAPED = 8, 16
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5
 _ALPHA = (1, 2)
 _CENTIMETRE = 3
 _UNITS = {"micron": "um", "microns": "um", "\\u00b5m": "um", "µm": "um", "μm": "um", "um": "um", "mm": "mm", "nm": "nm",
-          "cm": "cm", "pixel": None, "inch": None}  # fmt: skip
+          "cm": "cm", "m": "m", "pixel": None, "inch": None}  # fmt: skip
 _PER_CENTIMETRE = {"um": 1e4, "mm": 10.0, "nm": 1e7, "cm": 1.0, "m": 0.01}
 #: Pixels an inch that printers and screens put into files; they measure paper, not the picture's subject.
 _PRINTER = (
@@ -69,7 +70,7 @@ _PRINTER = (
 
 @dataclass(frozen=True)
 class _Decoded:
-    """Pixels as the file holds them, upright: ``(h, w, c)``."""
+    """Pixels as the file holds them, upright: ``(h, w, c)`` or ``(d, h, w, c)``."""
 
     array: NDArray[Any]
     grid: Grid
@@ -81,14 +82,18 @@ class _Decoded:
 def read_tiff(path: Path) -> Image:
     """Read a TIFF (also BigTIFF, also compressed) as channels-first pixels in the file's type.
 
-    Channels are the file's samples, its planes, or up to 8 pages of one size. Palettes become RGB (or grey, when all
-    their colours are), 1 bit becomes 0 and 255, files in which white is zero are inverted, the orientation tag is
-    applied. Spacing is taken from what this package, ImageJ, OME or a georeference wrote, or from a resolution
-    in centimetres that is no printer's; dots an inch are ignored. Pixels of a GDAL no-data value, and those an alpha
-    channel hides, are False in `Image.valid`, and 0.
+    Channels are the file's samples, its planes, or up to 8 pages of one size. A stack, ``(c, d, h, w)``, is a file
+    whose pages are slices by ImageJ, OME or this package, or that has more pages than that; save a thin one with the
+    axis Z, so that its slices are not taken for channels.
+
+    Palettes become RGB (or grey, when all their colours are), 1 bit becomes 0 and 255, files in which white is zero
+    are inverted, the orientation tag is applied. Spacing is taken from what this package, ImageJ, OME or a
+    georeference wrote, or from a resolution in centimetres that is no printer's; dots an inch are ignored; a stack has
+    one where all three sizes are known. Pixels of a GDAL no-data value, and those an alpha channel hides, are False in
+    `Image.valid`, and 0.
 
     Raises:
-        InputError: The file is missing, empty, damaged, a volume, of complex numbers, or holds NaN or infinity.
+        InputError: The file is missing, empty, damaged, a film, of complex numbers, or holds NaN or infinity.
     """
     found = _decode(path)
     array, valid = found.array, None
@@ -114,7 +119,7 @@ def read_tiff(path: Path) -> Image:
 
 
 def read_tiff_mask(path: Path, *, palette: str = "index") -> NDArray[Any]:
-    """Read a mask as its file holds it: ``(h, w)`` numbers or ``(h, w, 3)`` colours.
+    """Read a mask as its file holds it: ``(h, w)`` or ``(d, h, w)`` numbers, or ``(h, w, 3)`` colours.
 
     Args:
         path: The file.
@@ -132,33 +137,32 @@ def read_tiff_mask(path: Path, *, palette: str = "index") -> NDArray[Any]:
     if found.alpha:
         array, valid = split_alpha(array)
         array = array if valid is None else np.where(valid[..., None], array, np.zeros((), array.dtype))
-    channels = array.shape[2]
+    channels = array.shape[-1]
     if channels not in (1, 3):
         raise InputError(f"{path} has {channels} channels; a mask has one, or three that hold a colour")
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        if not finite.all() or not (array == np.round(array)).all() or np.abs(array).max() > 1 << 30:
-            raise InputError(f"{path} holds fractions or NaN; a mask needs whole numbers, one a class")
-        array = array.astype(np.int32)
+    array = whole_numbers(array, path)
     if channels == 3 and not all((array[..., 0] == array[..., i]).all() for i in (1, 2)):
-        if array.dtype != np.uint8:
-            raise InputError(f"{path} holds colours of type {array.dtype}; a mask's colours are 8-bit RGB")
+        if array.dtype != np.uint8 or array.ndim == 4:
+            raise InputError(
+                f"{path} holds colours of type {array.dtype} in {array.ndim - 1} axes; the colours of a mask are 8-bit "
+                "RGB in two, and a volume's mask holds one whole number a class"
+            )
         return np.ascontiguousarray(array)
     array = np.ascontiguousarray(array[..., 0])
     return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
 
-def tiff_header(path: Path) -> tuple[int, int, int]:
-    """Rows and columns of the upright image, and the orientation tag (1: as it stands).
+def tiff_header(path: Path) -> tuple[tuple[int, ...], int]:
+    """Size of the upright image, ``(h, w)`` or ``(d, h, w)``, and the orientation tag (1: as it stands).
 
     Raises:
-        InputError: The file is missing, empty or not a TIFF.
+        InputError: The file is missing, empty, a film or not a TIFF.
     """
     with _opened(path) as file:
         page = _reading(path, lambda: file.pages.first)
         orientation = _orientation(page)
-        size = (int(page.imagelength), int(page.imagewidth))
-        return (*(size[::-1] if orientation >= 5 else size), orientation)
+        shape = _reading(path, lambda: _arranged(path, file.series[0], _grid(file, page)).shape)[:-1]
+        return (*shape[:-2], *(shape[:-3:-1] if orientation >= 5 else shape[-2:])), orientation
 
 
 def write_tiff(
@@ -201,6 +205,32 @@ def write_tiff(
         tifffile.imwrite(temporary, array, **options)
 
 
+def write_stack(
+    path: Path,
+    array: NDArray[Any],
+    *,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+    grid: Grid | None = None,
+) -> None:
+    """Write a volume ``(d, h, w)`` or ``(c, d, h, w)`` as OME-TIFF, a page a slice, DEFLATE-compressed, with the grid.
+
+    The slices stand in the order of the array; `colours` are not kept.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    import tifffile
+
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    metadata: dict[str, Any] = {"axes": "CZYX"[-array.ndim :], "Description": grid_to_text(grid)}
+    if grid is not None and grid.spacing is not None and grid.unit is not None:
+        for axis, size in zip("ZYX", grid.spacing, strict=True):
+            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": grid.unit.replace("u", "µ")}
+    options: dict[str, Any] = {"compression": "zlib", "compressionargs": {"level": 1}, "photometric": "minisblack"}
+    with atomic(path) as temporary:
+        tifffile.imwrite(temporary, array, ome=True, metadata=metadata, software="catenary", **options)
+
+
 def _opened(path: Path) -> Any:
     import tifffile
 
@@ -240,48 +270,65 @@ def _decode_file(path: Path, file: Any) -> _Decoded:
         raise InputError(f"{path} is CMYK, made for printing; save it as RGB")
     if series.dtype is None or series.dtype.kind not in "buif":
         raise InputError(f"{path} holds values of type {series.dtype}; images are whole or real numbers")
-    array = _channels_last(path, series)
+    grid = _grid(file, page)
+    arranged = _arranged(path, series, grid)
+    check_size(path, *arranged.shape)
+    array = np.asarray(series.asarray()).reshape(arranged.sizes).transpose(arranged.order).reshape(arranged.shape)
     if int(page.photometric) == _WHITE_IS_ZERO and array.dtype.kind in "bu":
         array = ~array
     extra = tuple(int(sample) for sample in page.extrasamples)
     colours = None
-    if int(page.photometric) == _PALETTE and page.colormap is not None and array.shape[2] == 1:
+    if int(page.photometric) == _PALETTE and page.colormap is not None and array.shape[-1] == 1:
         table = np.asarray(page.colormap).T
         colours = (table >> 8 if table.max(initial=0) > IGNORE else table).astype(np.uint8)
     return _Decoded(
-        array=np.ascontiguousarray(upright(array, _orientation(page))),
-        grid=_grid(file, page),
-        alpha=len(extra) == 1 and extra[0] in _ALPHA and array.shape[2] in (2, 4),
+        array=np.ascontiguousarray(_upright(array, _orientation(page))),
+        grid=grid if grid.spacing is None or len(grid.spacing) == array.ndim - 1 else Grid(),
+        alpha=len(extra) == 1 and extra[0] in _ALPHA and array.shape[-1] in (2, 4),
         colours=colours,
         nodata=_nodata(page),
     )
 
 
-def _channels_last(path: Path, series: Any) -> NDArray[Any]:
-    """Pixels as ``(h, w, c)``; what is no 2D image is refused before it is decoded."""
-    axes = [(name, size) for name, size in zip(series.axes, series.shape, strict=True) if size > 1 or name in "YX"]
-    names = "".join(name for name, _ in axes)
-    other = [(name, size) for name, size in axes if name not in "YX"]
-    shape = "x".join(str(size) for _, size in axes)
-    if any(name in "ZTLR" for name, _ in other) or len(other) > 1:
-        raise InputError(
-            f"{path} has axes {names} of {shape}: a volume or a film; volumes come as volumes (NIfTI, DICOM), "
-            "2D models take single slices"
-        )
-    if other and other[0][0] not in "SC":
-        told, sizes = series.kind == "shaped", [size for _, size in axes]
-        if told and names[0] == other[0][0] and min(*sizes[:2], MOST_SHAPED + 1) > sizes[2]:
+@dataclass(frozen=True)
+class _Arranged:
+    """How the axes of a file become ``(h, w, c)`` or ``(d, h, w, c)``: its sizes, their order, the sizes found."""
+
+    sizes: tuple[int, ...]
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def _arranged(path: Path, series: Any, grid: Grid) -> _Arranged:
+    """What the axes of a file mean; what is neither picture nor stack is refused before it is decoded."""
+    axes = [(name, int(size)) for name, size in zip(series.axes, series.shape, strict=True) if size > 1 or name in "YX"]
+    names, sizes = "".join(name for name, _ in axes), tuple(size for _, size in axes)
+    other = [name for name in names if name not in "YXSC"]
+    if other and other[0] not in "ZTLR" and len(names) == 3:  # pages that no program named
+        told = series.kind == "shaped"
+        if told and names[0] == other[0] and min(*sizes[:2], MOST_SHAPED + 1) > sizes[2]:
             # A program wrote (rows, columns, channels) and the library made a page of each row.
-            return np.asarray(series.asarray()).reshape(sizes)
-        if other[0][1] > (MOST_SHAPED if told else MOST_PAGES):
-            raise InputError(
-                f"{path} holds {other[0][1]} pages of {shape.split('x', 1)[1]}: that is a volume; volumes come as "
-                "volumes (NIfTI, DICOM), 2D models take single slices"
-            )
-    array = np.asarray(series.asarray()).reshape([size for _, size in axes])
-    if not other:
-        return array[..., None]
-    return np.moveaxis(array, names.index(other[0][0]), -1)
+            names = "YXC"
+        else:
+            few = len(grid.spacing or ()) != 3 and sizes[names.index(other[0])] <= (MOST_SHAPED if told else MOST_PAGES)
+            names = names.replace(other[0], "C" if few else "Z")
+    if len(set(names)) != len(names) or not {"Y", "X"} <= set(names) <= set("ZYXSC") or {"S", "C"} <= set(names):
+        raise InputError(
+            f"{path} has axes {series.axes} of {'x'.join(map(str, series.shape))}: a film or a set of several volumes; "
+            "save one picture, or one stack with the axis Z and channels at most (in ImageJ: Hyperstacks, Re-order)"
+        )
+    if len(grid.spacing or ()) == 3 and "Z" not in names:  # a stack of one slice
+        names, sizes = "Z" + names, (1, *sizes)
+    if not set("SC") & set(names):
+        names, sizes = names + "C", (*sizes, 1)
+    order = tuple(names.index(name) for name in "ZYXSC" if name in names)
+    return _Arranged(sizes, order, tuple(sizes[k] for k in order))
+
+
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    if array.ndim == 3:
+        return upright(array, orientation)
+    return np.moveaxis(upright(np.moveaxis(array, 0, -1), orientation), -1, 0)
 
 
 def _orientation(page: Any) -> int:
@@ -314,7 +361,9 @@ def _grid(file: Any, page: Any) -> Grid:
     imagej = file.imagej_metadata or {}
     unit = _UNITS.get(str(imagej.get("unit", "")).lower())
     if imagej:
-        return Grid(spacing=(1 / down, 1 / across), unit=unit) if unit else Grid()
+        # "spacing" also stands in pictures that were cut from a stack.
+        deep = (float(imagej.get("spacing", 0)),) if imagej.get("slices", 1) > 1 else ()
+        return Grid(spacing=(*deep, 1 / down, 1 / across), unit=unit) if unit and all(n > 0 for n in deep) else Grid()
     resolution = page.tags.get("ResolutionUnit")
     printer = any(abs(across * 2.54 - dots) < 0.02 * dots or across == dots for dots in _PRINTER)
     if resolution is not None and int(resolution.value) == _CENTIMETRE and not printer:
@@ -323,12 +372,21 @@ def _grid(file: Any, page: Any) -> Grid:
 
 
 def _ome(xml: str) -> Grid:
+    """The grid that this package noted in the description of an OME file, else the sizes that OME states."""
     import re
+    from html import unescape
 
-    found = {key: re.search(rf'\bPhysicalSize{key}="([^"]+)"', xml) for key in ("X", "Y", "XUnit", "YUnit")}
-    x, y = found["X"], found["Y"]
-    units = {_UNITS.get(m.group(1).lower()) if (m := found[key]) else "um" for key in ("XUnit", "YUnit")}
-    unit = units.pop()
-    if x is None or y is None or units or unit is None:
+    noted = re.search(r"<Description>(.*?)</Description>", xml, re.DOTALL)
+    own = grid_from_text(unescape(noted.group(1)) if noted else None)
+    if own is not None:
+        return own
+    spacing, units = [], set()
+    deep = re.search(r'\bSizeZ="([0-9]+)"', xml)
+    for axis in "ZYX" if deep and int(deep.group(1)) > 1 else "YX":
+        size = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', xml)
+        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', xml)
+        units.add(_UNITS.get(unescape(unit.group(1)).lower()) if unit else "um")
+        spacing.append(float(size.group(1)) if size else 0.0)
+    if min(spacing) <= 0 or len(units) != 1 or None in units:
         return Grid()
-    return Grid(spacing=(float(y.group(1)), float(x.group(1))), unit=unit)
+    return Grid(spacing=tuple(spacing), unit=units.pop())

@@ -1,4 +1,4 @@
-"""Quantities that people publish, from masks: of microstructures and of skin lesions, with error bars.
+"""Quantities that people publish, from masks: of microstructures, skin lesions and bodies in scans, with error bars.
 
 `catenary.measures.registry` lists all of them with units and sources. Masks are read, nothing is predicted here.
 """

@@ -19,7 +19,8 @@ class Kind(NamedTuple):
     """What sort of number a quantity is.
 
     Attributes:
-        power: Power of length in its unit: 1 a length, 2 an area, -1 a length for each area, 0 a pure number.
+        power: Power of length in its unit: 1 a length, 2 an area, 3 a volume, -1 a length for each area, 0 a pure
+            number.
         low: Smallest value possible.
         high: Largest value possible.
     """
@@ -60,6 +61,11 @@ QUANTITIES: dict[str, Kind] = {
     "parts": Kind(0),
     "main_share": Kind(0, 0.0, 1.0),
     "cut_off": Kind(0, 0.0, 1.0),
+    "volume": Kind(3),
+    "surface_area": Kind(2),
+    "axial_diameter": Kind(1),
+    "axial_orthogonal": Kind(1),
+    "main_volume": Kind(3),
 }
 
 
@@ -70,7 +76,8 @@ class Quantity(NamedTuple):
         name: Which quantity, a name of `QUANTITIES`.
         of: What it was measured on: a class, or classes joined by hyphens, maybe with an axis.
         value: In `unit`; None where it is not defined.
-        unit: Built from the grid's unit, ``"px"`` where the grid has no spacing; empty for pure numbers.
+        unit: Built from the grid's unit, ``"px"`` where the grid has no spacing; empty for pure numbers; ``"ml"`` for
+            volumes where it would be ``"mm^3"``.
         pixels: The same in pixels. Where pixels are not square, a pixel's side is the square root of its area (in 3D
             the cube root of its volume), so that areas and volumes stay counts.
     """
@@ -90,6 +97,8 @@ class Quantity(NamedTuple):
 def quantity(name: str, of: str, value: float | None, grid: Grid, rank: int) -> Quantity:
     """A `Quantity` from its value in the unit of the grid; a value that is not finite counts as not defined.
 
+    Volumes in mm are told in ml, as medicine does.
+
     >>> quantity("interface_density", "pore-metal", 0.5, Grid(spacing=(2.0, 2.0), unit="um"), 2)
     Quantity(name='interface_density', of='pore-metal', value=0.5, unit='1/um', pixels=1.0)
     """
@@ -97,10 +106,13 @@ def quantity(name: str, of: str, value: float | None, grid: Grid, rank: int) -> 
     base = "px" if grid.spacing is None else grid.unit or "units"
     tall = base if abs(power) == 1 else f"{base}^{abs(power)}"
     unit = "" if power == 0 else tall if power > 0 else f"1/{tall}"
+    parts = 1.0
+    if unit == "mm^3":
+        unit, parts = "ml", 1000.0
     if value is None or not np.isfinite(value):
         return Quantity(name, of, None, unit, None)
     side = 1.0 if grid.pixel_size is None else grid.pixel_size ** (1 / rank)
-    return Quantity(name, of, float(value), unit, float(value) / side**power)
+    return Quantity(name, of, float(value) / parts, unit, float(value) / side**power)
 
 
 def steps_of(spacing: Sequence[float] | None, rank: int) -> tuple[float, ...]:

@@ -45,6 +45,18 @@ main_share            2           share of its pixels in the main part
 cut_off               2           1 where the main part touches the image's border or unknown pixels
 colour_spread         2           root mean square CIE 1976 colour difference from the mean, whole target
 ===================== ==== ====== ===================================================================================
+
+``volume``, for bodies in scans (see `catenary.measures.volume`); volumes are told in ml where L is mm:
+
+===================== ==== ====== ===================================================================================
+volume                3    L^3    voxels times their size
+surface_area          3    L^2    Crofton in 13 directions
+axial_diameter        3    L      longest diameter of the main part within a slice (h, w) (as for RECIST 1.1)
+axial_orthogonal      3    L      longest chord at right angles to it in the same outline
+largest_diameter      3    L      Feret diameter of the main part
+parts                 3           26-connected parts of the target
+main_volume           3    L^3    volume of the largest of them, the main part
+===================== ==== ====== ===================================================================================
 """
 
 from __future__ import annotations
@@ -60,6 +72,7 @@ from catenary.measures.curves import Curve, microstructure_curves
 from catenary.measures.lesion import lesion
 from catenary.measures.microstructure import microstructure
 from catenary.measures.quantity import Quantity
+from catenary.measures.volume import volume
 from catenary.types import Grid
 
 __all__ = ["CURVES", "MEASURES", "curves_of", "measure_all"]
@@ -68,6 +81,7 @@ __all__ = ["CURVES", "MEASURES", "curves_of", "measure_all"]
 MEASURES: dict[str, Callable[..., tuple[Quantity, ...]]] = {
     "microstructure": microstructure,
     "lesion": lesion,
+    "volume": volume,
 }
 
 #: Sets that also have curves: called as ``f(mask, labels, grid, valid=)``.

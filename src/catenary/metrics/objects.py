@@ -15,6 +15,7 @@ __all__ = [
     "find_overlaps",
     "match_objects",
     "object_f1",
+    "object_false_positives",
     "object_precision",
     "object_recall",
 ]
@@ -127,7 +128,7 @@ def object_precision(o: Objects) -> Array:
 
 
 def object_recall(o: Objects) -> Array:
-    """Share of the true objects that were matched, 0 to 1.
+    """Share of the true objects that were matched, 0 to 1; also lesion-wise sensitivity.
 
     Empty: NaN where there is no true object; no predicted one 0.
     """
@@ -140,6 +141,14 @@ def object_f1(o: Objects) -> Array:
     Empty: neither true nor predicted objects 1; only one kind 0.
     """
     return _share(2 * o.matched, o.true + o.predicted, 1.0)
+
+
+def object_false_positives(o: Objects) -> Array:
+    """Predicted objects that match no true one, a number, lower is better; its mean over cases is "per case".
+
+    Empty: no predicted object 0.
+    """
+    return np.asarray(o.predicted - o.matched, np.float64)
 
 
 def _share(top: Any, bottom: Any, empty: Any) -> Array:

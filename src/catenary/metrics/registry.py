@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from catenary.metrics import counts, objects, surface
+from catenary.metrics import counts, objects, surface, volumes
 
 __all__ = ["CONVENTIONS", "METRICS", "Metric"]
 
@@ -22,19 +22,21 @@ class Metric:
 
     Attributes:
         title: Name for people.
-        part: What `function` takes: ``"counts"`` (`Counts`), ``"surface"`` (`Surface`) or ``"objects"`` (`Objects`).
+        part: What `function` takes: ``"counts"`` (`Counts`), ``"band"`` (`Band`), ``"surface"`` (`Surface`),
+            ``"objects"`` (`Objects`) or ``"volumes"`` (`Volumes`).
         function: Gives the value of each element of the arrays in its part.
         formula: The definition in one line.
         empty: What happens where a mask is empty.
         higher: Whether more is better.
         low: Smallest possible value.
-        high: Largest possible value; None for a distance, which is at most the image's diagonal.
+        high: Largest possible value; None for a distance, which is at most the image's diagonal, and for what has none.
         pooled: Whether the metric of the summed parts of all images means something.
-        negatives: Whether it credits pixels that are rightly left alone, and so may gain when a bad answer is deleted.
+        gains: Whether it may improve when a bad answer is deleted, because it credits what is rightly left alone, or
+            more is farther from the true volume than nothing.
     """
 
     title: str
-    part: Literal["counts", "surface", "objects"]
+    part: Literal["counts", "band", "surface", "objects", "volumes"]
     function: Callable[[Any], NDArray[Any]]
     formula: str
     empty: str
@@ -42,7 +44,7 @@ class Metric:
     low: float = 0.0
     high: float | None = 1.0
     pooled: bool = True
-    negatives: bool = False
+    gains: bool = False
 
     @property
     def best(self) -> float:
@@ -65,21 +67,21 @@ METRICS: dict[str, Metric] = {
         pooled=False,
     ),
     "accuracy": Metric(
-        "Accuracy", "counts", counts.accuracy, "(TP + TN) / (TP + FP + FN + TN)", "always defined", negatives=True
+        "Accuracy", "counts", counts.accuracy, "(TP + TN) / (TP + FP + FN + TN)", "always defined", gains=True
     ),
     "sensitivity": Metric(
         "Sensitivity (recall)", "counts", counts.sensitivity, "TP / (TP + FN)", _NO_TRUTH.format(0)
     ),
     "specificity": Metric(
-        "Specificity", "counts", counts.specificity, "TN / (TN + FP)", _FULL_TRUTH, negatives=True
+        "Specificity", "counts", counts.specificity, "TN / (TN + FP)", _FULL_TRUTH, gains=True
     ),
     "precision": Metric("Precision", "counts", counts.precision, "TP / (TP + FP)", _NO_ANSWER.format(1, 0)),
     "npv": Metric(
         "Negative predictive value", "counts", counts.npv, "TN / (TN + FN)",
-        "an answer that fills all counted pixels scores 1 where the truth fills them too, else 0", negatives=True,
+        "an answer that fills all counted pixels scores 1 where the truth fills them too, else 0", gains=True,
     ),
     "fpr": Metric(
-        "False positive rate", "counts", counts.fpr, "FP / (FP + TN)", _FULL_TRUTH, higher=False, negatives=True
+        "False positive rate", "counts", counts.fpr, "FP / (FP + TN)", _FULL_TRUTH, higher=False, gains=True
     ),
     "fdr": Metric(
         "False discovery rate", "counts", counts.fdr, "FP / (FP + TP)", _NO_ANSWER.format(0, 1), higher=False
@@ -91,24 +93,24 @@ METRICS: dict[str, Metric] = {
         "Matthews correlation", "counts", counts.mcc,
         "(TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))",
         "where truth or answer is empty or fills all counted pixels: 1 when they are equal, else 0",
-        low=-1.0, negatives=True,
+        low=-1.0, gains=True,
     ),
     "f1": Metric("F1", "counts", counts.f1, "harmonic mean of precision and sensitivity, equal to Dice", _OVERLAP),
     "boundary_iou": Metric(
-        "Boundary IoU", "surface", surface.boundary_iou,
+        "Boundary IoU", "band", surface.boundary_iou,
         "IoU of the bands inside both outlines, 2 % of the image's diagonal wide", _OVERLAP,
     ),
     "hd95": Metric(
-        "HD95", "surface", surface.hd95, "larger of the two directed 95th percentiles of distances between boundaries",
+        "HD95", "surface", surface.hd95, "larger of the two directed 95th percentiles of distances between surfaces",
         _DISTANCE, higher=False, high=None, pooled=False,
     ),
     "asd": Metric(
-        "Average surface distance", "surface", surface.asd, "mean distance from boundary pixels to the other boundary",
+        "Average surface distance", "surface", surface.asd, "mean distance from both surfaces to the other one",
         _DISTANCE, higher=False, high=None, pooled=False,
     ),
     "nsd": Metric(
         "Normalised surface distance", "surface", surface.nsd,
-        "share of the pixels of both boundaries within the tolerance of the other boundary", _OVERLAP,
+        "share of both surfaces within the tolerance of the other surface", _OVERLAP,
     ),
     "object_precision": Metric(
         "Object precision", "objects", objects.object_precision, "matched / predicted objects",
@@ -122,6 +124,19 @@ METRICS: dict[str, Metric] = {
         "Object F1", "objects", objects.object_f1, "2 matched / (true + predicted objects)",
         "neither true nor predicted objects 1, only one kind 0",
     ),
+    "object_false_positives": Metric(
+        "False positive objects", "objects", objects.object_false_positives, "predicted - matched objects, per case",
+        "no predicted object scores 0", higher=False, high=None, pooled=False, gains=True,
+    ),
+    "volume_difference": Metric(
+        "Volume difference", "volumes", volumes.volume_difference, "|predicted - true volume|",
+        "both empty 0, one of them empty: the other's volume", higher=False, high=None, pooled=False, gains=True,
+    ),
+    "relative_volume_difference": Metric(
+        "Relative volume difference", "volumes", volumes.relative_volume_difference,
+        "|predicted - true volume| / true volume", _NO_TRUTH.format(1),
+        higher=False, high=None, pooled=False, gains=True,
+    ),
 }  # fmt: skip
 
 #: How things are counted, for every output; `catenary.metrics.evaluation` adds each metric's own lines.
@@ -133,12 +148,18 @@ CONVENTIONS: dict[str, str] = {
     "empty masks": "Nothing to find and nothing found is perfect. A score that only the answer leaves undefined takes "
     "its worst value. An image is left out of the mean of a score only where the truth alone leaves it undefined.",
     "deleted answers": "Deleting the whole answer for a target that is there gives the image the worst value of every "
-    "score but accuracy, specificity, negative predictive value, false positive rate and Matthews correlation, which "
-    "credit what is rightly left alone. Deleting correct pixels improves no score of pixel counts, those five "
-    "included; deleting a matched object improves no score of objects.",
-    "distances": "Boundary pixels are pixels of a mask that share a face with a pixel outside it; beyond the image is "
-    "outside. Distances run between pixel centres.",
-    "objects": "Objects are connected components, corners connected. They match one to one at IoU 0.5 or more.",
+    "score but accuracy, specificity, negative predictive value, false positive rate, Matthews correlation and false "
+    "positive objects, which credit what is rightly left alone, and volume differences, of which an answer more than "
+    "twice too large has more. Deleting correct pixels improves no score of pixel counts, and of volumes where the "
+    "answer is not too large; deleting a matched object improves no score of objects; deleting objects that are right "
+    "to the pixel, where the others are too, improves no score at all.",
+    "distances": "Surfaces run halfway between the pixels of a mask and the others; beyond the image is outside. They "
+    "are made of the pieces that marching cubes puts at the corners of pixels, each weighted by its area (in 2D its "
+    "length); distances run between these corners. For boundary IoU pixels are counted, between their centres.",
+    "objects": "Objects are connected components, corners connected (8 neighbours, 26 in 3D). They match one to one at "
+    "IoU 0.5 or more; a predicted object without a match is a false positive, a true one is missed.",
+    "volumes": "Pixels of the target times their size, where the truth is known; in 2D areas. Differences say nothing "
+    "of where it lies. Each case keeps its error with the sign, predicted minus true.",
     "intervals": "95 % percentile bootstrap intervals from resampled groups (patients, specimens, places), not pixels "
     "or images; none where there are fewer than two groups.",
 }

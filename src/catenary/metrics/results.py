@@ -75,6 +75,9 @@ class CaseScores(_Frozen):
     classes: dict[str, dict[str, float | None]] = Field(description="target -> metric -> value")
     truth_pixels: dict[str, int] = Field(description="target -> true pixels")
     predicted_pixels: dict[str, int] = Field(description="target -> predicted pixels")
+    volume_error: dict[str, float] = Field(
+        {}, description="target -> predicted minus true volume, in the unit of the convention 'volumes'; area in 2D"
+    )
 
 
 class Baseline(_Frozen):

@@ -16,7 +16,8 @@ from catenary.metrics.counts import Counts, check_values, confusion_matrix, coun
 from catenary.metrics.objects import Objects, match_objects
 from catenary.metrics.registry import METRICS, Metric
 from catenary.metrics.results import CaseScores, Evaluation
-from catenary.metrics.surface import Surface, measure_surface
+from catenary.metrics.surface import Band, Surface, check_spacing, measure_band, measure_surface
+from catenary.metrics.volumes import Volumes, measure_volumes, volume_unit
 from catenary.types import IGNORE
 
 __all__ = ["Scorer"]
@@ -30,7 +31,7 @@ class Row:
     """What is kept of a case: sums that metrics are functions of, and the metrics themselves.
 
     Attributes:
-        parts: Name of a part -> `Counts`, `Surface` or `Objects` of shape ``(targets,)``.
+        parts: Name of a part -> `Counts`, `Band`, `Surface`, `Objects` or `Volumes` of shape ``(targets,)``.
         values: Metrics, ``(targets, metrics)``; NaN where the truth leaves one undefined.
     """
 
@@ -45,10 +46,11 @@ class Scorer:
 
     Args:
         labels: The classes; its `target_names` are scored.
-        tolerance: Distance that counts as no error in ``nsd``, in the unit of `spacing`.
-        spacing: Size of a pixel along each axis; distances are in pixels when None.
-        unit: Unit of `spacing`, for people.
-        metrics: Keys of `METRICS` to measure; all when None. Fewer parts (counts, surface, objects) take less time.
+        tolerance: Distance that counts as no error in ``nsd``, in the unit of `spacing`: 2 mm is what is mostly asked
+            of scans.
+        spacing: Size of a pixel along each axis, of cases that bring none; distances are in pixels where there is none.
+        unit: Unit of all spacings; three axes in ``"mm"`` give volumes in ml.
+        metrics: Keys of `METRICS` to measure; all when None. Fewer parts (see `Metric`) take less time.
 
     Raises:
         ConfigError: A metric is not known.
@@ -75,11 +77,23 @@ class Scorer:
         self.labels = labels
         self.tolerance = tolerance
         self.spacing = None if spacing is None else tuple(spacing)
-        self.unit = "pixels" if spacing is None else unit or "units of the spacing"
+        self.rank: int | None = None
+        self._spaced = spacing is not None
+        self._unit = unit or "units of the spacing"
         self.metrics: dict[str, Metric] = {k: m for k, m in METRICS.items() if metrics is None or k in metrics}
         self.rows: dict[str, Row] = {}
         self.confusion = np.zeros((labels.count, labels.count + 1), np.int64)
         self._parts = {metric.part for metric in self.metrics.values()} | {"counts"}
+
+    @property
+    def unit(self) -> str:
+        """Unit of distances."""
+        return self._unit if self._spaced else "voxels" if self.rank == 3 else "pixels"
+
+    @property
+    def volume_unit(self) -> str:
+        """Unit of volumes, of areas in 2D."""
+        return volume_unit(self._unit if self._spaced else None, self.rank or 2)
 
     def add(
         self,
@@ -97,19 +111,23 @@ class Scorer:
             group: Patient, specimen or place it belongs to; the name itself when empty.
             truth: Label map, 2D or 3D; `IGNORE` is not counted.
             prediction: Label map of the same shape, or for overlapping targets one mask a target.
-            spacing: This case's own spacing; the scorer's when None.
+            spacing: This case's own spacing, in the scorer's unit; the scorer's own when None.
 
         Returns:
             The scores of this case.
 
         Raises:
-            InputError: The name came before, shapes differ, or a value is not a class.
+            InputError: The name came before, shapes differ, a value is not a class, or only some cases have a spacing
+                or the same number of axes.
         """
         if name in self.rows:
             raise InputError(f"case '{name}' was scored before; give every case a name of its own")
+        spacing = self.spacing if spacing is None else spacing
         try:
             matrix, counts, masks = self._count(truth, prediction)
-            parts = self._measure(counts, masks, self.spacing if spacing is None else spacing)
+            spacing = None if spacing is None else check_spacing(spacing, truth.ndim)
+            self._check_kind(truth.ndim, spacing)
+            parts = self._measure(counts, masks, spacing)
         except InputError as error:
             raise InputError(f"case '{name}': {error}") from error
         values = np.stack([metric.function(parts[metric.part]) for metric in self.metrics.values()], axis=-1)
@@ -118,7 +136,8 @@ class Scorer:
             values = np.full_like(values, np.nan)
         if matrix is not None:
             self.confusion += matrix
-        scores = self._scores(name, group or name, counts, values, known, truth.size - known)
+        self.rank, self._spaced = truth.ndim, spacing is not None
+        scores = self._scores(name, group or name, parts, values, known, truth.size - known)
         self.rows[name] = Row(group or name, scores, parts, values)
         return scores
 
@@ -136,6 +155,16 @@ class Scorer:
         from catenary.metrics.summary import summarise
 
         return summarise(self, split, baselines or {}, seed)
+
+    def _check_kind(self, rank: int, spacing: Sequence[float] | None) -> None:
+        if self.rows and rank != self.rank:
+            raise InputError(f"it has {rank} axes, the cases before it {self.rank}; score images and volumes apart")
+        if self.rows and self._spaced != (spacing is not None):
+            before = "with" if self._spaced else "without"
+            raise InputError(
+                f"its spacing is {spacing or 'unknown'}, but it comes after cases {before} one; give every case its "
+                "spacing or none of them, so that distances have one unit"
+            )
 
     def _count(
         self, truth: UInt8[np.ndarray, "*s"], prediction: UInt8[np.ndarray, "*p"] | Bool[np.ndarray, "r ..."]
@@ -161,16 +190,24 @@ class Scorer:
 
     def _measure(self, counts: Counts, masks: list[tuple[Array, Array]], spacing: Sequence[float] | None) -> Parts:
         parts: Parts = {"counts": counts}
+        if "band" in self._parts:
+            bands = [measure_band(t, p, spacing=spacing) for t, p in masks]
+            parts["band"] = Band(*(np.stack(column) for column in zip(*bands, strict=True)))
         if "surface" in self._parts:
             rows = [measure_surface(t, p, tolerance=self.tolerance, spacing=spacing) for t, p in masks]
             parts["surface"] = Surface(*(np.stack(column) for column in zip(*rows, strict=True)))
         if "objects" in self._parts:
             found = [match_objects(t, p) for t, p in masks]
             parts["objects"] = Objects(*(np.stack(column) for column in zip(*found, strict=True)))
+        if "volumes" in self._parts:
+            parts["volumes"] = measure_volumes(counts, spacing=spacing, unit=self._unit)
         return parts
 
-    def _scores(self, name: str, group: str, counts: Counts, values: Array, known: int, ignored: int) -> CaseScores:
+    def _scores(self, name: str, group: str, parts: Parts, values: Array, known: int, ignored: int) -> CaseScores:
         targets = self.labels.target_names
+        counts: Counts = parts["counts"]
+        volumes: Volumes | None = parts.get("volumes")
+        error = [] if volumes is None else (volumes.predicted - volumes.true).tolist()
         return CaseScores(
             name=name,
             group=group,
@@ -182,6 +219,7 @@ class Scorer:
             },
             truth_pixels=dict(zip(targets, (counts.tp + counts.fn).tolist(), strict=True)),
             predicted_pixels=dict(zip(targets, (counts.tp + counts.fp).tolist(), strict=True)),
+            volume_error=dict(zip(targets, error, strict=False)),
         )
 
 

@@ -160,7 +160,10 @@ def _confusion(scorer: Scorer) -> list[list[int]]:
 def _conventions(scorer: Scorer) -> dict[str, str]:
     rules = dict(CONVENTIONS)
     rules["distances"] += f" Unit: {scorer.unit}; tolerance of the normalised surface distance: {scorer.tolerance:g}."
+    rules["volumes"] += f" Unit: {scorer.volume_unit}."
     for key, metric in scorer.metrics.items():
         better = "higher" if metric.higher else "lower"
         rules[key] = f"{metric.title} = {metric.formula}; {better} is better. Empty masks: {metric.empty}."
+    if scorer.rank == 3:
+        rules = {key: rule.replace("pixel", "voxel").replace(" (in 2D its length)", "") for key, rule in rules.items()}
     return rules

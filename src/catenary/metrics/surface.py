@@ -1,12 +1,14 @@
-"""How far two outlines lie apart. All distances of a target come from one pair of distance transforms.
+"""How far two outlines lie apart, and how much the bands along them overlap.
 
 Definitions, the same in 2D and 3D:
 
-- The *boundary* of a mask is made of its own pixels that share a face with a pixel outside the mask; what lies beyond
-  the image is outside. So every mask that is not empty has a boundary.
-- Distances run between centres of pixels, in the unit of `spacing` (pixels without one).
-- The *band* of a mask is made of its own pixels within a width d of its outline: boundary pixels are the first layer,
-  and a pixel is in the band when it lies less than d from a boundary pixel.
+- The *surface* of a mask runs between its pixels and the others, halfway between their centres; what lies beyond the
+  image is outside. So every mask that is not empty has a surface. It is made of elements at the corners of pixels, the
+  pieces that marching cubes (in 2D: squares) puts there, and each counts by its length or area (`elements`).
+- The *distance* of an element is that to the nearest element of the other surface, in the unit of `spacing` (pixels
+  without one). Definition of surface, distances and shares: Nikolov et al. 2021, equal to their ``surface-distance``.
+- The *boundary* of a mask is made of its own pixels that share a face with a pixel outside it, and its *band* of its
+  own pixels less than a width from the centre of a boundary pixel; only `boundary_iou` counts pixels.
 
 Where truth and prediction are both empty the answer is perfect: distance 0, shares 1. Where one of them is empty every
 value is the worst possible one: the distance is the image's diagonal, the shares are 0. Nothing is left out of a mean.
@@ -22,38 +24,60 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from catenary.errors import InputError
+from catenary.metrics.elements import cell_codes, element_sizes
+from catenary.metrics.nearest import distances_to
 
-__all__ = ["BAND", "Surface", "asd", "boundary_iou", "find_boundary", "hd95", "measure_surface", "nsd"]
+__all__ = [
+    "BAND",
+    "Band",
+    "Surface",
+    "asd",
+    "boundary_iou",
+    "check_spacing",
+    "find_boundary",
+    "hd95",
+    "measure_band",
+    "measure_surface",
+    "nsd",
+]
 
 #: Width of the band of `boundary_iou` as a share of the image's diagonal (Cheng et al. 2021, section 5).
 BAND = 0.02
 
-#: Distances are compared with a hair's slack, so that the same shape at another spacing gives the same answer.
-_SLACK = 1e-5
+#: Numbers are compared with a hair's slack, so that the same shape at another spacing gives the same answer.
+_SLACK = 1e-6
 
 Array = NDArray[Any]
 
 
 class Surface(NamedTuple):
-    """What two masks have to do with one another along their outlines; numbers, or arrays of one shape.
+    """How far the surfaces of two masks lie apart; numbers, or arrays of one shape.
 
-    The first four may be added up over images.
+    The first two may be added up over images.
 
     Attributes:
-        both: Pixels that are in both bands.
-        either: Pixels that are in one band or both.
-        close: Boundary pixels of either mask that lie within the tolerance of the other mask's boundary.
-        total: Boundary pixels of both masks.
+        close: Size of both surfaces (length in 2D, area in 3D) that lies within the tolerance of the other.
+        total: Size of both surfaces.
         hd95: 95 % Hausdorff distance, in the unit of the spacing.
         asd: Average symmetric surface distance, in the unit of the spacing.
     """
 
-    both: Array
-    either: Array
     close: Array
     total: Array
     hd95: Array
     asd: Array
+
+
+class Band(NamedTuple):
+    """Bands inside the outlines of two masks; numbers, or arrays of one shape, to be added up over images.
+
+    Attributes:
+        both: Pixels that are in both bands.
+        either: Pixels that are in one band or both.
+    """
+
+    both: Array
+    either: Array
 
 
 def measure_surface(
@@ -63,7 +87,7 @@ def measure_surface(
     tolerance: float = 2.0,
     spacing: Sequence[float] | None = None,
 ) -> Surface:
-    """Compare the outlines of two masks.
+    """Compare the surfaces of two masks.
 
     Args:
         truth: True inside the target, 2D or 3D.
@@ -75,40 +99,82 @@ def measure_surface(
         The `Surface` of this pair, each part an array of shape ``()``.
 
     Raises:
-        InputError: The shapes differ, or spacing or tolerance is not a number above zero.
+        InputError: The shapes differ, are neither 2D nor 3D, or spacing or tolerance is not a number above zero.
 
     >>> square = np.zeros((20, 20), bool)
     >>> square[5:15, 5:15] = True
     >>> float(hd95(measure_surface(square, np.roll(square, 3, axis=0))))
     3.0
     """
-    steps = _checked(truth, prediction, tolerance, spacing)
-    diagonal = float(np.hypot.reduce(np.multiply(truth.shape, steps)))
-    box = _bounding_box(truth | prediction)
-    if box is None:
-        return _surface(0, 0, 0, 0, 0.0, 0.0)
-    # Nothing outside the common box matters: all boundary pixels, hence all nearest ones, lie inside it.
-    masks = [np.ascontiguousarray(mask[box]) for mask in (truth, prediction)]
-    edges = [find_boundary(mask) for mask in masks]
-    sizes = [int(np.count_nonzero(edge)) for edge in edges]
-    smallest = min(steps)
-    width = smallest * max(1, round(BAND * diagonal / smallest))
-    if not all(sizes):
-        field = _to_boundary(edges[0] | edges[1], steps)
-        band = int(np.count_nonzero((masks[0] | masks[1]) & (field < width * (1 - _SLACK))))
-        return _surface(0, band, 0, sum(sizes), diagonal, diagonal)
-    far = [_to_boundary(edge, steps) for edge in edges]
-    bands = [mask & (distance < width * (1 - _SLACK)) for mask, distance in zip(masks, far, strict=True)]
-    there, back = far[1][edges[0]], far[0][edges[1]]
+    steps = _checked(truth, prediction, spacing)
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise InputError(f"the tolerance must be zero or more, found {tolerance}; give it in the unit of the spacing")
+    diagonal = _diagonal(truth.shape, steps)
+    masks = _cropped(truth, prediction)
+    if masks is None:
+        return _surface(0.0, 0.0, 0.0, 0.0)
+    order = np.argsort(steps, kind="stable")  # no value hangs on the order of axes, only the time
+    steps = tuple(steps[axis] for axis in order)
+    codes = [cell_codes(np.ascontiguousarray(mask.transpose(order))) for mask in masks]
+    edges = [(code > 0) & (code < (1 << (1 << truth.ndim)) - 1) for code in codes]
+    cells = [np.flatnonzero(edge) for edge in edges]
+    table = element_sizes(steps)
+    sizes = [table[code.ravel()[at]] for code, at in zip(codes, cells, strict=True)]
+    total = float(sum(size.sum() for size in sizes))
+    if not all(len(at) for at in cells):
+        return _surface(0.0, total, diagonal, diagonal)
+    far = [distances_to(edges[1 - side], cells[side], steps) for side in (0, 1)]
     within = tolerance * (1 + _SLACK)
     return _surface(
-        int(np.count_nonzero(bands[0] & bands[1])),
-        int(np.count_nonzero(bands[0] | bands[1])),
-        int(np.count_nonzero(there <= within)) + int(np.count_nonzero(back <= within)),
-        sum(sizes),
-        max(float(np.percentile(there, 95)), float(np.percentile(back, 95))),
-        (float(there.sum(dtype=np.float64)) + float(back.sum(dtype=np.float64))) / sum(sizes),
+        float(sum(size[distance <= within].sum() for distance, size in zip(far, sizes, strict=True))),
+        total,
+        max(_percentile(distance, size, 0.95) for distance, size in zip(far, sizes, strict=True)),
+        float(sum((distance * size).sum() for distance, size in zip(far, sizes, strict=True))) / total,
     )
+
+
+def measure_band(
+    truth: Bool[np.ndarray, "*s"], prediction: Bool[np.ndarray, "*p"], *, spacing: Sequence[float] | None = None
+) -> Band:
+    """Compare the bands of pixels inside the outlines of two masks.
+
+    Args:
+        truth: True inside the target, 2D or 3D.
+        prediction: True where it is predicted.
+        spacing: Size of a pixel along each axis; 1 for all when None.
+
+    Returns:
+        The `Band` of this pair, each part an array of shape ``()``.
+
+    Raises:
+        InputError: The shapes differ, are neither 2D nor 3D, or spacing is not a number above zero.
+
+    >>> square = np.ones((10, 10), bool)
+    >>> measure_band(square, square).both
+    array(36)
+    """
+    import edt
+
+    steps = _checked(truth, prediction, spacing)
+    masks = _cropped(truth, prediction)
+    if masks is None:
+        return Band(np.asarray(0), np.asarray(0))
+    smallest = min(steps)
+    width = smallest * max(1, round(BAND * _diagonal(truth.shape, steps) / smallest))
+    bands = []
+    for mask in masks:
+        # A mask without boundary is empty; its field is infinite.
+        field = edt.edt(~find_boundary(mask), anisotropy=steps, black_border=False, parallel=2)
+        bands.append(mask & (field < width * (1 - _SLACK)))
+    return Band(*(np.asarray(np.count_nonzero(part)) for part in (bands[0] & bands[1], bands[0] | bands[1])))
+
+
+def check_spacing(spacing: Sequence[float], rank: int) -> tuple[float, ...]:
+    """The spacing as floats; `InputError` where it is not one number above zero for each axis."""
+    steps = tuple(float(step) for step in spacing)
+    if len(steps) != rank or not all(np.isfinite(step) and step > 0 for step in steps):
+        raise InputError(f"spacing needs {rank} numbers above zero, one an axis, found {spacing}; correct it")
+    return steps
 
 
 def find_boundary(mask: Bool[np.ndarray, "*s"]) -> Bool[np.ndarray, "*s"]:
@@ -130,7 +196,7 @@ def find_boundary(mask: Bool[np.ndarray, "*s"]) -> Bool[np.ndarray, "*s"]:
     return edge
 
 
-def boundary_iou(s: Surface) -> Array:
+def boundary_iou(b: Band) -> Array:
     """Intersection over union of the bands along both outlines, 0 to 1 (Cheng et al. 2021).
 
     The band is 2 % of the image's diagonal wide, at least one pixel. Distances are Euclidean, as in the paper; the
@@ -138,13 +204,13 @@ def boundary_iou(s: Surface) -> Array:
 
     Empty: truth and prediction both empty 1; only one of them empty 0.
     """
-    return _share(s.both, s.either)
+    return _share(b.both, b.either)
 
 
 def nsd(s: Surface) -> Array:
-    """Normalised surface distance, or surface Dice: share of both boundaries within the tolerance of the other.
+    """Normalised surface distance, or surface Dice: share of both surfaces within the tolerance of the other.
 
-    0 to 1 (Nikolov et al. 2021), counted over boundary pixels.
+    0 to 1 (Nikolov et al. 2021), weighted by length or area.
 
     Empty: truth and prediction both empty 1; only one of them empty 0.
     """
@@ -152,9 +218,9 @@ def nsd(s: Surface) -> Array:
 
 
 def hd95(s: Surface) -> Array:
-    """95 % Hausdorff distance, lower is better: the larger of the two directed 95th percentiles of boundary distances.
+    """95 % Hausdorff distance, lower is better: the larger of the two directed 95th percentiles of surface distances.
 
-    Percentiles are interpolated linearly.
+    A directed percentile is the smallest distance within which 95 % of that surface lies, by length or area.
 
     Empty: truth and prediction both empty 0; only one of them empty: the image's diagonal.
     """
@@ -162,7 +228,7 @@ def hd95(s: Surface) -> Array:
 
 
 def asd(s: Surface) -> Array:
-    """Average symmetric surface distance, lower is better: mean over the boundary pixels of both masks.
+    """Average symmetric surface distance, lower is better: mean over both surfaces, weighted by length or area.
 
     Empty: truth and prediction both empty 0; only one of them empty: the image's diagonal.
     """
@@ -174,40 +240,42 @@ def _share(top: Any, bottom: Any) -> Array:
     return np.where(some, top / np.where(some, bottom, 1), 1.0)
 
 
-def _surface(both: int, either: int, close: int, total: int, hd: float, mean: float) -> Surface:
-    sums = [np.asarray(n, np.int64) for n in (both, either, close, total)]
-    return Surface(sums[0], sums[1], sums[2], sums[3], np.asarray(hd), np.asarray(mean))
+def _surface(*values: float) -> Surface:
+    return Surface(*(np.asarray(value, np.float64) for value in values))
 
 
-def _checked(truth: Array, prediction: Array, tolerance: float, spacing: Sequence[float] | None) -> tuple[float, ...]:
+def _percentile(distance: Array, size: Array, share: float) -> float:
+    """The smallest distance within which this share of the size lies."""
+    order = np.argsort(distance)
+    reached = np.cumsum(size[order])
+    return float(distance[order[np.searchsorted(reached, share * reached[-1] * (1 - _SLACK))]])
+
+
+def _checked(truth: Array, prediction: Array, spacing: Sequence[float] | None) -> tuple[float, ...]:
     if truth.shape != prediction.shape:
         raise InputError(
             f"truth and prediction must have one shape, found {truth.shape} and {prediction.shape}; "
             "bring the prediction to the truth's own grid"
         )
-    steps = (1.0,) * truth.ndim if spacing is None else tuple(float(step) for step in spacing)
-    if len(steps) != truth.ndim or not all(np.isfinite(step) and step > 0 for step in steps):
-        raise InputError(f"spacing needs {truth.ndim} numbers above zero, one an axis, found {spacing}; correct it")
-    if not (np.isfinite(tolerance) and tolerance >= 0):
-        raise InputError(f"the tolerance must be zero or more, found {tolerance}; give it in the unit of the spacing")
-    return steps
+    if truth.ndim not in (2, 3):
+        raise InputError(
+            f"outlines are measured in 2D and 3D, found the shape {truth.shape}; give an image or a volume"
+        )
+    return (1.0,) * truth.ndim if spacing is None else check_spacing(spacing, truth.ndim)
 
 
-def _bounding_box(mask: Array) -> tuple[slice, ...] | None:
-    """The smallest box around all that is True."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
+def _diagonal(shape: Sequence[int], steps: Sequence[float]) -> float:
+    return float(np.hypot.reduce(np.multiply(shape, steps)))
+
+
+def _cropped(truth: Array, prediction: Array) -> list[Array] | None:
+    """Both masks in their smallest common box; None where both are empty. No outline lies outside it."""
+    box: tuple[slice, ...] = ()
+    either = truth | prediction
+    for axis in range(either.ndim):
+        hit = np.flatnonzero(either.any(axis=tuple(other for other in range(either.ndim) if other != axis)))
         if hit.size == 0:
             return None
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return tuple(box)
-
-
-def _to_boundary(edge: Array, steps: tuple[float, ...]) -> Array:
-    """Distance of every pixel to the nearest boundary pixel."""
-    import edt
-
-    field: Array = edt.edt(~edge, anisotropy=steps, black_border=False, parallel=1)
-    return field
+        box += (slice(int(hit[0]), int(hit[-1]) + 1),)
+        either = either[(slice(None),) * axis + box[-1:]]
+    return [np.ascontiguousarray(mask[box]) for mask in (truth, prediction)]

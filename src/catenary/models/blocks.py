@@ -7,7 +7,7 @@ it gives, which may be other than it was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from catenary.errors import ConfigError
+from catenary.geometry import per_axis
 from catenary.models.borders import centre
 from catenary.models.layers import activation as make_activation
 from catenary.models.layers import convolution, layer
@@ -43,7 +44,7 @@ class ConvBlock(nn.Module):
         inputs: Channels it takes.
         outputs: Channels it is asked for.
         convs: Number of convolutions.
-        kernel: Pixels a side.
+        kernel: Pixels a side, or along each axis.
         inner: Channels of all convolutions but the last; 0: `outputs`.
         dropout: Probability of dropout at the end.
         style: ``norm``, ``activation``, ``padding``, ``bias``, see `catenary.models.layers.layer`.
@@ -60,7 +61,7 @@ class ConvBlock(nn.Module):
         outputs: int,
         *,
         convs: int = 2,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         steps: int = 2,
         inner: int = 0,
         dropout: float = 0.0,
@@ -91,7 +92,7 @@ class Residual(nn.Module):
         outputs: int,
         *,
         convs: int = 2,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         steps: int = 2,
         dropout: float = 0.0,
         activation: str = "relu",
@@ -106,7 +107,8 @@ class Residual(nn.Module):
         self.layers = nn.Sequential(*chain, last)
         self.short = _projection(rank, inputs, outputs, **style)
         self.end = nn.Sequential(make_activation(activation), *_dropout(dropout))
-        self.crop = convs * (kernel // 2) if style.get("padding") == "valid" else 0
+        valid = style.get("padding") == "valid"
+        self.crop = tuple(convs * (side // 2) if valid else 0 for side in per_axis(kernel, rank))
         self.outputs = outputs
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
@@ -148,7 +150,7 @@ class RecurrentConv(nn.Module):
         inputs: int,
         outputs: int,
         *,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         steps: int = 2,
         norm: str = "none",
         activation: str = "relu",
@@ -224,7 +226,7 @@ class MultiRes(nn.Module):
         outputs: int,
         *,
         convs: int = 3,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         steps: int = 2,
         dropout: float = 0.0,
         norm: str = "none",
@@ -266,13 +268,16 @@ class Asymmetric(nn.Module):
         outputs: int,
         *,
         convs: int = 2,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         steps: int = 2,
         dropout: float = 0.0,
         **style: Any,
     ) -> None:
         super().__init__()
-        kernels = [tuple(kernel if axis == along else 1 for axis in range(rank)) for along in reversed(range(rank))]
+        sides = per_axis(kernel, rank)
+        kernels = [
+            tuple(side if axis == along else 1 for axis, side in enumerate(sides)) for along in reversed(range(rank))
+        ]
         sources = (inputs, *[outputs] * (convs * rank - 1))
         layers = [layer(rank, n, outputs, kernels[i % rank], **style) for i, n in enumerate(sources)]
         self.layers = nn.Sequential(*layers, *_dropout(dropout))
@@ -296,7 +301,7 @@ class InvertedResidual(nn.Module):
         outputs: int,
         *,
         convs: int = 2,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         steps: int = 2,
         dropout: float = 0.0,
         padding: str = "zeros",

@@ -124,6 +124,7 @@ def build(name: str = "unet", **settings: object) -> nn.Module:
     Traceback (most recent call last):
     catenary.errors.ConfigError: unknown network 'unett'; did you mean 'unet'?
     """
+    settings.pop("slices", None)  # says what it is fed; `channels` counts those of all slices
     if settings.get("fusion", "none") != "none":
         return _for_two_dates(name, settings)
     maker = pick(MODELS, name, "network")
@@ -249,8 +250,8 @@ def receptive_field(module: nn.Module) -> int | None:
         module: A network of `MODELS`.
 
     Returns:
-        The largest distance in pixels over all positions; None where an output pixel depends on the whole image
-        (instance or group normalisation) or the network does not say.
+        The largest distance in pixels over all positions and axes; None where an output pixel depends on the whole
+        image (instance or group normalisation) or the network does not say.
 
     >>> receptive_field(build("unet_small")), receptive_field(build("unet_small", norm="instance"))
     (107, None)

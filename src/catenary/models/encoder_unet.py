@@ -107,7 +107,7 @@ class EncoderUNet(nn.Module):
     Attributes:
         geometry: See `EncoderGeometry`.
         reach: None, for an output pixel may depend on all the image.
-        scales: How many pixels of the image, along an axis, one of each of `side_outputs` stands for.
+        scales: How many pixels of the image, along each axis, one of each of `side_outputs` stands for.
 
     >>> import torch
     >>> network = EncoderUNet(encoder="resnet18", classes=2)
@@ -183,7 +183,7 @@ class EncoderUNet(nn.Module):
         # where steps without a skip follow, the decoder's own finest feature is not the answer's
         sides = [*self.decoder.supervised.values()][0 if free else 1 :] if deep_supervision else []
         self.sides = nn.ModuleList(convolution(rank, n, classes, 1) for _, n in sides)
-        self.scales = (1, *(2 ** (level + free) for level, _ in sides))
+        self.scales = ((1,) * rank, *((2 ** (level + free),) * rank for level, _ in sides))
         for part in (self.bridge, self.decoder, self.tail, self.head, self.sides):
             initialise(part, init)
 
@@ -215,7 +215,7 @@ class EncoderUNet(nn.Module):
     def side_outputs(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The logits of `forward`, then those of the side outputs, for deep supervision (Lee et al. 2015).
 
-        Those of scale ``n`` (see `scales`) have the size of a label map taken at every ``n``-th pixel. Without
+        Those of a scale have the size of a label map taken at every ``n``-th pixel (see `scales`). Without
         ``deep_supervision`` there are none but the first.
         """
         kept = self._kept(self.widened(x))
@@ -225,7 +225,8 @@ class EncoderUNet(nn.Module):
         answers = [corner(self.head(self._risen(seen[:1])[0]), x.shape[2:])]
         beside = seen[len(seen) - len(self.sides) :]
         for scale, side, feature in zip(self.scales[1:], self.sides, beside, strict=True):
-            answers.append(side(corner(feature, [(n + scale - 1) // scale for n in x.shape[2:]])))
+            sizes = [(n + step - 1) // step for n, step in zip(x.shape[2:], scale, strict=True)]
+            answers.append(side(corner(feature, sizes)))
         return answers
 
     def widened(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c t u"]:

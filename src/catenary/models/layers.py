@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from catenary.errors import ConfigError, near_match
+from catenary.geometry import per_axis
 from catenary.models.borders import centre
 
 __all__ = [
@@ -104,7 +105,7 @@ def convolution(
     (0, 1)
     """
     conv = _CONV[_rank(rank)]
-    sides = (kernel,) * rank if isinstance(kernel, int) else tuple(kernel)
+    sides = per_axis(kernel, rank)
     if padding not in PADDINGS:
         raise ConfigError(f"unknown padding '{padding}'; {near_match(padding, PADDINGS)}")
     if not all(side % 2 for side in sides):
@@ -166,7 +167,14 @@ _norm, _activation = norm, activation  # the functions, where an argument has th
 class Pool(nn.Module):
     """Half the size by the maximum of 2x2 (2x2x2) pixels.
 
-    What every way down of `DOWNS` offers:
+    What every way down of `DOWNS` takes and offers:
+
+    Args:
+        rank: Spatial rank.
+        inputs: Channels it takes.
+        outputs: Channels of the level it leads to, which it may give.
+        factor: By how much it shrinks, 2, or 1 or 2 for each axis.
+        style: ``norm``, ``activation``, ``padding``, ``bias`` of its layers, where it has any.
 
     Attributes:
         outputs: Channels it gives.
@@ -174,9 +182,9 @@ class Pool(nn.Module):
 
     table = _MAXIMUM
 
-    def __init__(self, rank: int, inputs: int, outputs: int, **style: Any) -> None:
+    def __init__(self, rank: int, inputs: int, outputs: int, *, factor: int | Sequence[int] = 2, **style: Any) -> None:
         super().__init__()
-        self.layer = self.table[_rank(rank)](2)
+        self.layer = self.table[_rank(rank)](per_axis(factor, rank))
         self.outputs = inputs
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
@@ -194,10 +202,19 @@ class StridedConv(nn.Module):
     """Half the size and new channels by a convolution of kernel 2 and stride 2 (Milletari et al. 2016)."""
 
     def __init__(
-        self, rank: int, inputs: int, outputs: int, *, norm: str = "none", activation: str = "relu", **style: Any
+        self,
+        rank: int,
+        inputs: int,
+        outputs: int,
+        *,
+        factor: int | Sequence[int] = 2,
+        norm: str = "none",
+        activation: str = "relu",
+        **style: Any,
     ) -> None:
         super().__init__()
-        conv = _CONV[_rank(rank)](inputs, outputs, 2, stride=2, bias=norm == "none")
+        sides = per_axis(factor, rank)
+        conv = _CONV[_rank(rank)](inputs, outputs, sides, stride=sides, bias=norm == "none")
         self.layer = nn.Sequential(conv, _norm(norm, rank, outputs), _activation(activation))
         self.outputs = outputs
 
@@ -206,22 +223,31 @@ class StridedConv(nn.Module):
         return self.layer(x)
 
 
-#: Ways down, name -> (rank, inputs, outputs, **style) -> module that halves the size.
+#: Ways down, name -> (rank, inputs, outputs, *, factor, **style) -> module that halves the size, see `Pool`.
 DOWNS: dict[str, Callable[..., Any]] = {"max": Pool, "mean": Average, "conv": StridedConv}
 
 
 class Transpose(nn.Module):
     """Twice the size by a transposed convolution of kernel 2 and stride 2 (Ronneberger et al. 2015).
 
-    What every way up of `UPS` offers:
+    What every way up of `UPS` takes and offers:
+
+    Args:
+        rank: Spatial rank.
+        inputs: Channels it takes.
+        outputs: Channels it is asked for.
+        factor: By how much it enlarges, 2, or 1 or 2 for each axis.
+        kernel: Of a 3x3 convolution in it, where it has one.
+        style: ``norm``, ``activation``, ``padding``, ``bias`` of its layers, where it has any.
 
     Attributes:
         outputs: Channels it gives.
     """
 
-    def __init__(self, rank: int, inputs: int, outputs: int, **style: Any) -> None:
+    def __init__(self, rank: int, inputs: int, outputs: int, *, factor: int | Sequence[int] = 2, **style: Any) -> None:
         super().__init__()
-        self.layer = _TRANSPOSED[_rank(rank)](inputs, outputs, 2, stride=2)
+        sides = per_axis(factor, rank)
+        self.layer = _TRANSPOSED[_rank(rank)](inputs, outputs, sides, stride=sides)
         self.outputs = outputs
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
@@ -235,16 +261,26 @@ class Resize(nn.Module):
     The two commute, so the convolution runs first, on a quarter (an eighth in 3D) of the pixels.
     """
 
-    def __init__(self, rank: int, inputs: int, outputs: int, *, padding: str = "zeros", **style: Any) -> None:
+    def __init__(
+        self,
+        rank: int,
+        inputs: int,
+        outputs: int,
+        *,
+        factor: int | Sequence[int] = 2,
+        padding: str = "zeros",
+        **style: Any,
+    ) -> None:
         super().__init__()
         self.layer = convolution(rank, inputs, outputs, 1)
         self.mode = {2: "bilinear", 3: "trilinear"}[rank]
-        self.edge = int(padding == "valid")
+        self.factor = [float(n) for n in per_axis(factor, rank)]
+        self.edge = tuple(int(n > 1 and padding == "valid") for n in self.factor)
         self.outputs = outputs
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of twice the size, less one pixel on each side when unpadded."""
-        x = nn.functional.interpolate(self.layer(x), scale_factor=2.0, mode=self.mode, align_corners=False)
+        x = nn.functional.interpolate(self.layer(x), scale_factor=self.factor, mode=self.mode, align_corners=False)
         return centre(x, self.edge)
 
 
@@ -254,29 +290,41 @@ class ResizeConv(nn.Module):
     Odena et al. (2016); the way up of the attention U-Net that most people use.
     """
 
-    def __init__(self, rank: int, inputs: int, outputs: int, **style: Any) -> None:
+    def __init__(
+        self,
+        rank: int,
+        inputs: int,
+        outputs: int,
+        *,
+        factor: int | Sequence[int] = 2,
+        kernel: int | Sequence[int] = 3,
+        **style: Any,
+    ) -> None:
         super().__init__()
-        self.layer = layer(rank, inputs, outputs, **style)
+        self.layer = layer(rank, inputs, outputs, kernel, **style)
+        self.factor = [float(n) for n in per_axis(factor, rank)]
         self.outputs = outputs
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of twice the size, less one pixel on each side when unpadded."""
-        return self.layer(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return self.layer(nn.functional.interpolate(x, scale_factor=self.factor, mode="nearest"))
 
 
 class Nearest(nn.Module):
     """Twice the size by repeating pixels; the channels stay what they are."""
 
-    def __init__(self, rank: int, inputs: int, outputs: int, **style: Any) -> None:
+    def __init__(self, rank: int, inputs: int, outputs: int, *, factor: int | Sequence[int] = 2, **style: Any) -> None:
         super().__init__()
+        self.factor = [float(n) for n in per_axis(factor, rank)]
         self.outputs = inputs
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
         """Features of twice the size."""
-        return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        return nn.functional.interpolate(x, scale_factor=self.factor, mode="nearest")
 
 
-#: Ways up, name -> (rank, inputs, outputs, **style) -> module that doubles the size.
+#: Ways up, name -> (rank, inputs, outputs, *, factor, kernel, **style) -> module that doubles the size, see
+#: `Transpose`.
 UPS: dict[str, Callable[..., Any]] = {
     "transpose": Transpose,
     "resize": Resize,

@@ -68,7 +68,7 @@ class Siamese(nn.Module):
             raise ConfigError(f"model.fusion = '{fusion}' takes padded networks; set model.padding to 'zeros'")
         self.network = network
         self.rank, self.channels, self.classes, self.fusion = network.rank, 2 * network.channels, classes, fusion
-        self.geometry, self.scales = network.geometry, (1,)
+        self.geometry, self.scales = network.geometry, ((1,) * network.rank,)
         self.reach = None if network.reach is None else network.reach + 2  # two convolutions of 3 pixels
         finest = network.head.in_channels
         seen, width = (3 * finest, max(DECIDING, finest)) if fusion == "feature" else (4, DECIDING)

@@ -27,6 +27,7 @@ class Concat(nn.Module):
         kept: Channels of each kept feature; more than one where a topology keeps several of one size.
         risen: Channels of what rises from below.
         length: Levels between this one and the deepest, from 1 up.
+        kernel: Of a 3x3 convolution in it, where it has one.
         style: ``norm``, ``activation``, ``padding``, ``bias`` of the layers.
 
     Attributes:
@@ -80,6 +81,7 @@ class AttentionGate(nn.Module):
         risen: int,
         *,
         length: int = 1,
+        kernel: int | Sequence[int] = 3,
         norm: str = "none",
         activation: str = "relu",
         padding: str = "zeros",
@@ -121,6 +123,7 @@ class ResPath(nn.Module):
         risen: int,
         *,
         length: int = 1,
+        kernel: int | Sequence[int] = 3,
         norm: str = "none",
         activation: str = "relu",
         padding: str = "zeros",
@@ -135,7 +138,7 @@ class ResPath(nn.Module):
             nn.ModuleDict(
                 {
                     "short": layer(rank, n, risen, 1, activation="none", **style),
-                    "conv": layer(rank, n, risen, activation=activation, padding=padding, **style),
+                    "conv": layer(rank, n, risen, kernel, activation=activation, padding=padding, **style),
                     "activation": make_activation(activation),
                     "norm": make_norm(norm, rank, risen),
                 }
@@ -154,7 +157,7 @@ class ResPath(nn.Module):
         return torch.cat((x, risen), dim=1)
 
 
-#: Skips, name -> (rank, kept channels, risen channels, *, length, **style) -> module like `Concat`.
+#: Skips, name -> (rank, kept channels, risen channels, *, length, kernel, **style) -> module like `Concat`.
 SKIPS: dict[str, Callable[..., Any]] = {
     "concat": Concat,
     "add": Add,

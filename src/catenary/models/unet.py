@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from catenary.errors import ConfigError, InputError, near_match
-from catenary.geometry import geometry_of, per_level
+from catenary.geometry import Steps, axes_of, level_factors, level_kernels, per_level
 from catenary.models.blocks import BLOCKS
 from catenary.models.borders import corner, mirror, symbolic
 from catenary.models.decoders import DECODERS
@@ -33,14 +33,22 @@ class UNet(nn.Module):
     logits of that size, in training and evaluation alike: it mirrors the input to what its levels need and crops
     the answer.
 
+    Volumes whose slices lie further apart than their pixels are pooled less often across the slices (`pools`), and
+    looked at within the slices alone (`kernels`) until the sides of a pixel are about equal (Isensee et al. 2021,
+    doi:10.1038/s41592-020-01008-z).
+
     Attributes:
-        geometry: The sizes the network works with: `multiple`, `margin`, `output_size`.
+        axes: The sizes the network works with along each axis: `multiple`, `margin`, `output_size`.
+        geometry: Those of the last axis, as of all where `pools` and `kernels` are empty.
         reach: See `catenary.models.receptive_field`.
-        scales: How many pixels of the image, along an axis, one of each of `side_outputs` stands for.
+        scales: How many pixels of the image, along each axis, one of each of `side_outputs` stands for.
 
     >>> import torch
     >>> UNet(widths=(4, 8, 16), classes=2)(torch.zeros(1, 3, 17, 5)).shape
     torch.Size([1, 2, 17, 5])
+    >>> flat = UNet(rank=3, widths=(4, 8, 16), pools=((1, 2, 2), (1, 2, 2)), kernels=((1, 3, 3), (1, 3, 3), (3, 3, 3)))
+    >>> flat(torch.zeros(1, 3, 5, 17, 9)).shape, [axis.multiple for axis in flat.axes]
+    (torch.Size([1, 1, 5, 17, 9]), [1, 4, 4])
     """
 
     def __init__(
@@ -56,6 +64,8 @@ class UNet(nn.Module):
         skip: str = "concat",
         convs: int | Sequence[int] = 2,
         kernel: int = 3,
+        kernels: Steps = (),
+        pools: Steps = (),
         steps: int = 2,
         grow: str = "first",
         norm: str = "none",
@@ -73,12 +83,15 @@ class UNet(nn.Module):
         self.rank, self.channels, self.classes = rank, channels, classes
         self.widths = level_widths(widths, depth)
         number = per_level(convs, len(self.widths))
-        self.geometry = geometry_of(
-            widths=self.widths, topology=topology, block=block, skip=skip, convs=number, kernel=kernel, steps=steps,
-            norm=norm, up=up, padding=padding, prune=prune,
+        sides = level_kernels(kernels, kernel, rank=rank, levels=len(self.widths))
+        factors = level_factors(pools, rank=rank, levels=len(self.widths))
+        self.axes = axes_of(
+            rank=rank, widths=self.widths, topology=topology, block=block, skip=skip, convs=number, kernel=kernel,
+            kernels=kernels, pools=pools, steps=steps, norm=norm, up=up, padding=padding, prune=prune,
         )  # fmt: skip
+        self.geometry = self.axes[-1]
         style: dict[str, Any] = {"norm": norm, "activation": activation, "padding": padding, "bias": bias}
-        make = partial(pick(BLOCKS, block, "block"), rank, kernel=kernel, steps=steps, **style)
+        make = partial(pick(BLOCKS, block, "block"), rank, steps=steps, **style)
         lead = pick(DOWNS, down, "way down")
         deepest = len(self.widths) - 1
         columns = {"prune": _pruned(prune, topology, deep_supervision)} if prune else {}
@@ -86,20 +99,22 @@ class UNet(nn.Module):
         self.encoder, self.downs, kept = nn.ModuleList(), nn.ModuleList(), [0] * len(self.widths)
         for level, width in enumerate(self.widths[: prune + 1 if prune else None]):
             if level:
-                self.downs.append(led := lead(rank, channels, width, **style))
+                self.downs.append(led := lead(rank, channels, width, factor=factors[level - 1], **style))
                 channels = led.outputs
             drop = dropout if level >= deepest - 1 else 0.0  # at the end of the contracting path, as in the paper
             inner = {"inner": width // 2} if _grows_last(grow, block) else {}
-            self.encoder.append(step := make(channels, width, convs=number[level], dropout=drop, **inner))
+            step = make(channels, width, convs=number[level], kernel=sides[level], dropout=drop, **inner)
+            self.encoder.append(step)
             kept[level] = channels = step.outputs
         self.decoder = pick(DECODERS, topology, "topology")(
-            rank, kept, self.widths[:-1], block=block, convs=number, skip=skip, up=up, kernel=kernel, steps=steps,
-            keep=grow == "last", crops=self.geometry.crops, **columns, **style,
+            rank, kept, self.widths[:-1], block=block, convs=number, skip=skip, up=up, kernel=sides, steps=steps,
+            factors=factors, keep=grow == "last", crops=[*zip(*(axis.crops for axis in self.axes), strict=True)],
+            **columns, **style,
         )  # fmt: skip
         heads = [*self.decoder.supervised.items()][: None if deep_supervision else 1]
         self.heads = nn.ModuleDict({name: convolution(rank, n, classes, 1) for name, (_, n) in heads})
-        self.scales = tuple(2**level for _, (level, _) in heads)
-        self.reach = None if self.geometry.whole else self.geometry.reach
+        self.scales = tuple(tuple(axis.strides[level] for axis in self.axes) for _, (level, _) in heads)
+        self.reach = None if self.geometry.whole else max(axis.reach for axis in self.axes)
         initialise(self, init)
         if prune:
             self.register_load_state_dict_pre_hook(_only_needed)  # type: ignore[no-untyped-call]  # torch's, inherited
@@ -124,22 +139,22 @@ class UNet(nn.Module):
         return corner(self.head(self.features(self.widened(x))[0]), x.shape[2:])
 
     def forward_valid(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *t"]:
-        """Logits of every pixel but `geometry.margin` on each side, nothing mirrored.
+        """Logits of every pixel but the `margin` of each of `axes` on each side, nothing mirrored.
 
         For a caller that has the context around a tile (the paper's overlap-tile strategy with real neighbours), and
         for graphs of fixed tile sizes. With padded convolutions the margin is 0 and the sizes are those that need no
-        mirroring, the multiples of `geometry.multiple`.
+        mirroring, the multiples of each axis' `multiple`.
 
         Args:
-            x: Images of spatial sizes ``n + 2 * geometry.margin`` where ``n == geometry.output_size(n)``.
+            x: Images of spatial sizes ``n + 2 * axis.margin`` where ``n == axis.output_size(n)``, along each axis.
 
         Raises:
             InputError: On another size, rank or number of channels; the message names the nearest larger size.
         """
         self._check(x)
         if not symbolic():
-            margin = 2 * self.geometry.margin
-            fits = [self.geometry.output_size(max(1, n - margin), least=1) + margin for n in x.shape[2:]]
+            sizes = [*zip(self.axes, x.shape[2:], strict=True)]
+            fits = [a.output_size(max(1, n - 2 * a.margin), least=1) + 2 * a.margin for a, n in sizes]
             if fits != [*x.shape[2:]]:
                 raise InputError(f"forward_valid cannot take a size of {[*x.shape[2:]]}; the next that fits is {fits}")
         return self.head(self.features(x)[0])
@@ -147,14 +162,15 @@ class UNet(nn.Module):
     def side_outputs(self, x: Float[Tensor, "b c *s"]) -> list[Tensor]:
         """The logits of `forward`, then those of the other heads, for deep supervision (Lee et al. 2015).
 
-        Those of a head of scale ``n`` (see `scales`) have the size of a label map taken at every ``n``-th pixel.
+        Those of a head have the size of a label map taken at every ``n``-th pixel along each axis (see `scales`).
         Without ``deep_supervision`` there are none but the first.
         """
         made = self.decoder.supervise(self.encode(self.widened(x)))
         answers = []
-        for (name, head), feature in zip(self.heads.items(), made, strict=False):
+        for (name, head), scale, feature in zip(self.heads.items(), self.scales, made, strict=False):
             level, _ = self.decoder.supervised[name]
-            start, sizes = self.geometry.offset(level), [(n + 2**level - 1) // 2**level for n in x.shape[2:]]
+            start = [axis.offset(level) for axis in self.axes]
+            sizes = [(n + step - 1) // step for n, step in zip(x.shape[2:], scale, strict=True)]
             answers.append(corner(head(feature), sizes, start=start))
         return answers
 
@@ -167,9 +183,9 @@ class UNet(nn.Module):
         """`x` mirrored beyond its borders to a size that the levels divide (the paper's figure 2)."""
         self._check(x)
         # a graph with free sizes cannot ask for a least size: its images must be larger than `geometry.multiple`
-        sizes = [self.geometry.output_size(n, least=0 if symbolic() else None) for n in x.shape[2:]]
-        margin = self.geometry.margin
-        return mirror(x, margin, [n + 2 * margin for n in sizes])
+        least = 0 if symbolic() else None
+        sizes = [a.output_size(n, least=least) + 2 * a.margin for a, n in zip(self.axes, x.shape[2:], strict=True)]
+        return mirror(x, [axis.margin for axis in self.axes], sizes)
 
     def _check(self, x: Tensor) -> None:
         if not symbolic() and (x.ndim != self.rank + 2 or x.shape[1] != self.channels):

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from catenary.errors import MissingExtra, ModelError
-from catenary.geometry import geometry_of
+from catenary.geometry import axes_of
 from catenary.predict.card import Card, load_weights
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "TorchEngine",
     "answering_module",
     "import_openvino",
-    "least_side",
+    "least_sides",
     "openvino_precisions",
     "to_onnx",
     "to_openvino",
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """What it is, for people, for example ``"OpenVINO bf16"``."""
         ...
 
-    def __call__(self, x: Float32[np.ndarray, "n c h w"]) -> Float32[np.ndarray, "n k h w"]:
+    def __call__(self, x: Float32[np.ndarray, "n c *s"]) -> Float32[np.ndarray, "n k *s"]:
         """Probabilities of each logit: softmax over exclusive classes, sigmoid otherwise."""
         ...
 
@@ -61,7 +61,8 @@ class TorchEngine:
         keep_buffers()
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._module = answering_module(model, card).to(self._device).to(memory_format=torch.channels_last)
+        self._layout = torch.channels_last if card.recipe.model.rank == 2 else torch.channels_last_3d
+        self._module = answering_module(model, card).to(self._device).to(memory_format=self._layout)
         self.low = not exact and (self._device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
     @property
@@ -72,7 +73,7 @@ class TorchEngine:
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine`."""
         torch = self._torch
-        tensor = torch.from_numpy(x).to(self._device).contiguous(memory_format=torch.channels_last)
+        tensor = torch.from_numpy(x).to(self._device).contiguous(memory_format=self._layout)
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.low):
             answer: NDArray[np.float32] = self._module(tensor).float().cpu().numpy()
         return answer
@@ -163,23 +164,20 @@ def answering_module(model: Path, card: Card) -> Any:
 
 
 def _exported(model: Path, card: Card) -> Any:
-    """The answering network as a graph whose batch, height and width stay open."""
+    """The answering network as a graph whose batch and sides stay open."""
     import torch
 
-    least = least_side(card)
-    sizes = {
-        0: torch.export.Dim("batch"),
-        2: torch.export.Dim("height", min=least),
-        3: torch.export.Dim("width", min=least),
-    }
-    example = torch.zeros(2, card.channels, 2 * least, 3 * least)
+    least = least_sides(card)
+    names = ("depth", "height", "width")[-len(least) :]
+    sides = {2 + i: torch.export.Dim(name, min=n) for i, (name, n) in enumerate(zip(names, least, strict=True))}
+    sizes = {0: torch.export.Dim("batch"), **sides}
+    example = torch.zeros(2, card.recipe.model.channels, *(n * (2 + i) for i, n in enumerate(least)))
     return torch.export.export(answering_module(model, card), (example,), dynamic_shapes=(sizes,))
 
 
-def least_side(card: Card) -> int:
-    """Shortest side in pixels of a tile: what the bottleneck of a converted network needs."""
-    geometry = geometry_of(**card.recipe.model.model_dump())
-    return max(2, geometry.least) * geometry.multiple
+def least_sides(card: Card) -> tuple[int, ...]:
+    """Shortest sides in pixels of a tile: what the bottleneck of a converted network needs."""
+    return tuple(max(2, axis.least) * axis.multiple for axis in axes_of(**card.recipe.model.model_dump()))
 
 
 def to_openvino(model: Path, card: Card, folder: Path) -> None:

@@ -35,8 +35,11 @@ class Card(BaseModel):
         recipe: Every setting, preprocessing included.
         labels: The classes.
         channels: Number of channels of an image.
+        rank: 2 for images, 3 for volumes.
+        channel_names: Names of the channels, such as the sequences of MRI, where they are known.
         dtype: Type of the training images' pixels.
         thresholds: Threshold of each logit's probability, chosen on validation cases; () for 0.5.
+        cleaning: Steps that tidy each target, chosen on validation cases; see `catenary.predict.cleaning`.
         scores: Validation scores.
         share_errors: Root mean square error of each target's share of the pixels, on validation cases.
         quantities: What `catenary.measures` gives on validation cases, from truth and prediction.
@@ -50,8 +53,11 @@ class Card(BaseModel):
     recipe: Recipe
     labels: LabelSet
     channels: int
+    rank: int = 2
+    channel_names: tuple[str, ...] = ()
     dtype: str = "uint8"
     thresholds: tuple[float, ...] = ()
+    cleaning: dict[str, tuple[str, ...]] = {}
     scores: dict[str, float] = {}
     share_errors: dict[str, float] = {}
     quantities: tuple[CasePair, ...] = ()

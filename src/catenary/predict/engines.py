@@ -63,13 +63,13 @@ class Samples:
     """Normalised tiles of real images to make and to check an engine with.
 
     Attributes:
-        check: ``(n, c, h, w)``, on which its answers are compared with torch's.
-        ranges: ``(n, c, h, w)`` of other images, which tell the ranges of the activations; without them no network
+        check: ``(n, c, *s)``, on which its answers are compared with torch's.
+        ranges: ``(n, c, *s)`` of other images, which tell the ranges of the activations; without them no network
             is turned into integers.
     """
 
-    check: Float32[np.ndarray, "n c h w"]
-    ranges: Float32[np.ndarray, "m c h w"] | None = None
+    check: Float32[np.ndarray, "n c *s"]
+    ranges: Float32[np.ndarray, "m c *s"] | None = None
 
 
 @dataclass(frozen=True)
@@ -260,17 +260,22 @@ def _seconds(engine: Engine, x: NDArray[np.float32], *, repeats: int = 2) -> flo
 
 
 def classes_of(probability: NDArray[np.float32], card: Card) -> NDArray[Any]:
-    """Decided classes ``(n, h, w)``, or ``(n, k, h, w)`` booleans where each logit decides for itself."""
+    """Decided classes ``(n, *s)``, or ``(n, k, *s)`` booleans where each logit decides for itself."""
     if card.labels.task == "exclusive":
         return np.asarray(probability.argmax(1))
     limits = np.asarray(card.thresholds or [0.5] * probability.shape[1], np.float32)
-    decided: NDArray[np.bool_] = probability > limits[:, None, None]
+    decided: NDArray[np.bool_] = probability > limits.reshape(-1, *(1,) * (probability.ndim - 2))
     return decided
 
 
 def samples_like(card: Card, *, count: int = 2, side: int = 256) -> NDArray[np.float32]:
     """Made-up normalised tiles with smooth and fine structure, for checks where no real image is at hand."""
     rng = np.random.default_rng(0)
-    coarse = rng.normal(size=(count, card.channels, side // 16, side // 16)).repeat(16, 2).repeat(16, 3)
-    fine = rng.normal(size=(count, card.channels, side, side))
+    rank = card.recipe.model.rank
+    # As many voxels of a volume as pixels of an image.
+    side = side if rank == 2 else max(32, 16 * round(side ** (2 / 3) / 16))
+    coarse = rng.normal(size=(count, card.recipe.model.channels, *(side // 16,) * rank))
+    for axis in range(2, 2 + rank):
+        coarse = coarse.repeat(16, axis)
+    fine = rng.normal(size=coarse.shape)
     return (coarse + 0.3 * fine).astype(np.float32)

@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from catenary.data.cases import Case, Dataset
+from catenary.data.volumes import files_of_cases
 from catenary.errors import CatenaryError, InputError, OutputError, writing
-from catenary.io import IMAGE_SUFFIXES, orientation, read_image
+from catenary.io import VOLUME_WRITERS, ending, find_images, is_series, orientation, read_image, stem
+from catenary.io.dicomseg import write_dicom_seg
 from catenary.io.files import atomic
 from catenary.predict.measure import COLUMNS
+from catenary.predict.prediction import Prediction
 from catenary.predict.predictor import Predictor
 from catenary.predict.quantities import COLUMNS as QUANTITY_COLUMNS
 from catenary.types import Image, Progress, silent
@@ -47,20 +51,47 @@ class PredictionRecord:
     engine: str = ""
 
 
-def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
-    """Files that the inputs name: files themselves, images within folders, matches of patterns; each once, in order.
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """Something to segment.
+
+    Attributes:
+        source: What the user named, or found in it.
+        files: Its files; several where each holds some of its channels.
+        name: What its results are called.
+    """
+
+    source: Path
+    files: tuple[Path, ...]
+    name: str
+
+
+def find_inputs(inputs: Sequence[str | Path], *, channels: Sequence[str] = ()) -> list[Input]:
+    """Images that the inputs name: files and folders of a DICOM series themselves, images within other folders, matches
+    of patterns; each once, in order.
+
+    Args:
+        inputs: Files, folders, patterns.
+        channels: Names of the channels where these may lie in files of their own: folders of cases are then understood
+            as `catenary.data.volumes.files_of_cases` does.
 
     Raises:
         InputError: An input names nothing.
     """
     found: dict[Path, None] = {}
+    cases: list[Input] = []
     for given in inputs:
         path = Path(given)
-        if path.is_dir():
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
-            files = [f for f in files if not f.stem.endswith(_OURS)]
+        if path.is_dir() and not is_series(path):
+            parts = files_of_cases(path, channels) if channels else {}
+            if parts:
+                cases += [Input(source=files[0].parent, files=files, name=name) for name, files in parts.items()]
+                continue
+            files = [f for f in find_images(path) if not stem(f).endswith(_OURS)]
             if not files:
-                raise InputError(f"the folder {path} holds no images; give PNG, JPEG, BMP or TIFF files")
+                raise InputError(
+                    f"the folder {path} holds no images; give PNG, JPEG, BMP, TIFF, NIfTI, NRRD, MetaImage or DICOM"
+                )
         elif path.exists() or not glob.has_magic(str(given)):
             if not path.exists():
                 raise InputError(f"there is no file {path}; check the name")
@@ -70,9 +101,10 @@ def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
             if not files:
                 raise InputError(f"no file matches '{given}'; check the pattern")
         found |= dict.fromkeys(files)
-    if not found:
+    if not found and not cases:
         raise InputError("no input was given; name files, folders or patterns")
-    return list(found)
+    names = _names([*found])
+    return cases + [Input(source=path, files=(path,), name=names[path]) for path in found]
 
 
 def predict_files(
@@ -82,37 +114,49 @@ def predict_files(
     *,
     probability: bool = False,
     overlay: bool = False,
+    dicom_seg: bool = False,
     progress: Progress = silent,
 ) -> list[PredictionRecord]:
-    """Segment every input and write ``<stem>_mask`` (TIFF for TIFF inputs, else PNG) and ``measurements.csv``
-    (and ``quantities.csv`` where the recipe names some).
+    """Segment every input and write ``<name>_mask`` and ``measurements.csv`` (and ``quantities.csv`` where the recipe
+    names some). Masks of volumes have the format of the input, NIfTI for DICOM; else they are TIFF for TIFF, or PNG.
 
-    A file that cannot be read becomes a record with an error; the others go on. The next image is read, and the last
+    An input that cannot be read becomes a record with an error; the others go on. The next image is read, and the last
     one written, while the network works.
+
+    Args:
+        predictor: The model.
+        inputs: See `find_inputs`.
+        out: Folder for the results.
+        probability, overlay: Write the probabilities, and the mask over the image.
+        dicom_seg: Write the masks of DICOM series as DICOM segmentations, too.
+        progress: Called after each input.
 
     Raises:
         InputError: No input was found.
         OutputError: The folder cannot be written.
     """
-    files = find_inputs(inputs)
+    every = find_inputs(inputs, channels=_channels(predictor))
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     records: list[PredictionRecord] = []
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         waiting = []
-        for done, (path, name, image) in enumerate(_read_ahead(files, reader), start=1):
+        for done, (one, image) in enumerate(_read_ahead(every, reader, predictor), start=1):
             try:
                 if isinstance(image, CatenaryError):
                     raise image
                 found = predictor(image, probability=probability)
-                if orientation(path) != 1:
-                    turned = f"{path}: was turned upright as its EXIF orientation says; its mask is upright too"
+                if orientation(one.files[0]) != 1:
+                    turned = f"{one.source}: was turned upright as its EXIF orientation says; its mask is upright too"
                     found = replace(found, warnings=(*found.warnings, turned))
-                mask = out / f"{name}_mask{'.tif' if path.suffix.lower() in ('.tif', '.tiff') else '.png'}"
-                waiting.append(writer.submit(_write, found, mask, out / name, probability, overlay))
+                mask = out / f"{one.name}_mask{_mask_ending(one.files[0], len(image.shape))}"
+                # What is read as a volume but never written as one is DICOM.
+                is_dicom = len(image.shape) == 3 and ending(one.files[0]) not in VOLUME_WRITERS
+                series = one.files[0] if dicom_seg and is_dicom else None
+                waiting.append(writer.submit(_write, found, mask, out / one.name, probability, overlay, series))
                 records.append(
                     PredictionRecord(
-                        source=path,
+                        source=one.source,
                         mask=mask,
                         warnings=found.warnings,
                         measurements=tuple(dict(row) for row in found.measurements),
@@ -123,10 +167,10 @@ def predict_files(
             except OutputError:
                 raise
             except CatenaryError as error:
-                records.append(PredictionRecord(source=path, error=str(error), engine=predictor.engine.name))
-            while waiting and (len(waiting) > 2 or done == len(files)):
+                records.append(PredictionRecord(source=one.source, error=str(error), engine=predictor.engine.name))
+            while waiting and (len(waiting) > 2 or done == len(every)):
                 waiting.pop(0).result()
-            progress("segmenting", done, len(files))
+            progress("segmenting", done, len(every))
         for last in waiting:
             last.result()
     _write_rows(out / "measurements.csv", COLUMNS, [(r, r.measurements) for r in records])
@@ -135,27 +179,46 @@ def predict_files(
     return records
 
 
-def _read_ahead(files: Sequence[Path], reader: ThreadPoolExecutor) -> Iterator[tuple[Path, str, Image | CatenaryError]]:
-    """Each file with a unique name for its results and its pixels, or why they cannot be had."""
-    names = _names(files)
-    pending = reader.submit(_try_read, files[0])
-    for index, path in enumerate(files):
+def _channels(predictor: Predictor) -> tuple[str, ...]:
+    """Names of the channels, for scans whose sequences lie in files of their own."""
+    card = predictor.card
+    if card.rank == 2:
+        return ()
+    return card.channel_names or (tuple(f"{n:04d}" for n in range(card.channels)) if card.channels > 1 else ())
+
+
+def _read_ahead(
+    inputs: Sequence[Input], reader: ThreadPoolExecutor, predictor: Predictor
+) -> Iterator[tuple[Input, Image | CatenaryError]]:
+    """Each input and its pixels, or why they cannot be had."""
+    pending = reader.submit(_try_read, inputs[0], predictor)
+    for index, one in enumerate(inputs):
         image = pending.result()
-        if index + 1 < len(files):
-            pending = reader.submit(_try_read, files[index + 1])
-        yield path, names[path], image
+        if index + 1 < len(inputs):
+            pending = reader.submit(_try_read, inputs[index + 1], predictor)
+        yield one, image
 
 
-def _try_read(path: Path) -> Image | CatenaryError:
+def _try_read(one: Input, predictor: Predictor) -> Image | CatenaryError:
     try:
-        return read_image(path)
+        if len(one.files) == 1:
+            return read_image(one.files[0])
+        labels = predictor.card.labels
+        together = Dataset(root=one.source, name=one.name, layout="files of a case", cases=(), labels=labels)
+        return together.read_image(Case(name=one.name, images=one.files, mask=None))
     except CatenaryError as error:
         return error
 
 
+def _mask_ending(path: Path, rank: int) -> str:
+    if rank == 3:
+        return ending(path) if ending(path) in VOLUME_WRITERS else ".nii.gz"
+    return ".tif" if ending(path) in (".tif", ".tiff") else ".png"
+
+
 def _names(files: Sequence[Path]) -> dict[Path, str]:
     """Stems; with the ending or the folder where two files share one."""
-    names = {path: path.stem for path in files}
+    names = {path: stem(path) for path in files}
     for longer in (lambda p: p.name.replace(".", "_"), lambda p: f"{p.parent.name}_{p.name.replace('.', '_')}"):
         taken = list(names.values())
         names = {path: longer(path) if taken.count(name) > 1 else name for path, name in names.items()}
@@ -165,10 +228,16 @@ def _names(files: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _write(found: Any, mask: Path, stem: Path, probability: bool, overlay: bool) -> None:
+def _write(
+    found: Prediction, mask: Path, stem: Path, probability: bool, overlay: bool, series: Path | None = None
+) -> None:
     found.save(mask)
+    if series is not None:
+        write_dicom_seg(stem.with_name(stem.name + "_seg.dcm"), found.mask, source=series, names=found.labels.names)
     if probability:
-        found.save_probability(stem.with_name(stem.name + "_probability.tif"))
+        found.save_probability(
+            stem.with_name(stem.name + f"_probability{'.tif' if found.mask.ndim == 2 else '.nii.gz'}")
+        )
     if overlay:
         found.save_overlay(stem.with_name(stem.name + "_overlay.png"))
 

@@ -35,9 +35,9 @@ class Prediction:
         image: The image that was segmented.
     """
 
-    mask: UInt8[np.ndarray, "h w"]
-    probability: Float32[np.ndarray, "k h w"] | None
-    regions: Bool[np.ndarray, "r h w"] | None
+    mask: UInt8[np.ndarray, "*s"]
+    probability: Float32[np.ndarray, "k *s"] | None
+    regions: Bool[np.ndarray, "r *s"] | None
     grid: Grid
     labels: LabelSet
     measurements: tuple[Mapping[str, Any], ...]
@@ -78,7 +78,7 @@ class Prediction:
         write_image(path, np.ascontiguousarray(np.moveaxis(self.overlay(), -1, 0)))
 
 
-def paint_regions(regions: Bool[np.ndarray, "r h w"], labels: LabelSet) -> UInt8[np.ndarray, "h w"]:
+def paint_regions(regions: Bool[np.ndarray, "r *s"], labels: LabelSet) -> UInt8[np.ndarray, "*s"]:
     """A label map from overlapping regions: later regions are painted over earlier ones.
 
     Each region is painted with its first class that no later region contains.

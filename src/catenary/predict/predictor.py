@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError
-from catenary.geometry import geometry_of
+from catenary.geometry import axes_of
 from catenary.io import read_image
-from catenary.predict.backends import Engine, least_side
+from catenary.predict.backends import Engine, least_sides
 from catenary.predict.card import Card, load_card, model_path
+from catenary.predict.cleaning import clean_label, clean_mask
 from catenary.predict.engines import Opened, Samples, open_engine
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
-from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
+from catenary.predict.prepare import Coefficients, Normaliser, body_box, normalise, prepare, working_shape
 from catenary.predict.quantities import quantities
+from catenary.predict.resample import resample_bands, running_argmax
 from catenary.predict.tiles import Rows, Tiling, blend, in_memory, pad_to
 from catenary.types import IGNORE, Image
 
@@ -30,6 +35,10 @@ __all__ = ["Predictor", "open_predictor"]
 KEPT = 1 << 26
 #: Longest side of a tile on CPU; larger tiles waste less on overlap but leave the caches.
 TILE = 512
+#: Slices of a volume that a network of rank 2 answers at once.
+SLAB = 8
+#: Voxels around the body of a scan that are looked at too, where what is empty is left out.
+MARGIN = 8
 
 
 class Predictor:
@@ -43,6 +52,10 @@ class Predictor:
         halo: Throw the outer ring of each tile away instead of blending, so that the tiled answer equals the answer
             for the whole image (for networks whose normalisation does not look at the whole image).
         tile: Size of a tile ``(h, w)``; the recipe's when None.
+        others: Further models whose probabilities are averaged with this one's, for example of other folds.
+
+    Raises:
+        ConfigError: A halo is asked for that is of no use, or the others know other classes or channels.
 
     Attributes:
         card, engine, drift, notes: What was opened.
@@ -57,40 +70,48 @@ class Predictor:
         overlap: float | None = None,
         tta: bool = False,
         halo: bool = False,
-        tile: tuple[int, int] | None = None,
+        tile: tuple[int, ...] | None = None,
+        others: Sequence[Predictor] = (),
     ) -> None:
-        self.card = card
+        for other in others:
+            if (other.card.labels, other.card.channels, other.card.rank) != (card.labels, card.channels, card.rank):
+                raise ConfigError(
+                    f"models that answer together must know the same classes and channels, found "
+                    f"{', '.join(other.card.labels.names)} of {other.card.channels} channels beside "
+                    f"{', '.join(card.labels.names)} of {card.channels}; leave that one out"
+                )
+        self._others = tuple(others)
+        self.card: Card = card
         self.engine: Engine = opened.engine
         self.drift, self.notes = opened.drift, opened.notes
         self.normaliser = Normaliser.from_config(card.recipe.prepare)
         self._overlap = card.recipe.predict.overlap if overlap is None else overlap
         self._tta = tta or card.recipe.predict.tta
         self._tile = tile or card.recipe.predict.tile
-        self._geometry = geometry_of(**card.recipe.model.model_dump())
-        self._halo = 0
-        if halo or self._geometry.valid:  # unpadded networks need real context around each tile
-            if self._geometry.whole:
+        self._axes = axes_of(**card.recipe.model.model_dump())
+        self._halo = (0,) * len(self._axes)
+        if halo or self._axes[0].valid:  # unpadded networks need real context around each tile
+            if self._axes[0].whole:
                 raise ConfigError(
                     f"an answer of this network depends on the whole tile ({card.recipe.model.norm} normalisation, "
                     f"block {card.recipe.model.block}); a halo is of no use"
                 )
-            self._halo = self._geometry.reach
+            self._halo = tuple(axis.reach for axis in self._axes)
 
     def __call__(self, source: str | Path | Image | NDArray[Any], *, probability: bool | None = None) -> Prediction:
         """Segment one image.
 
         Args:
-            source: A file, an `Image`, or an array ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)``.
-            probability: Keep the probabilities; None keeps them unless the image is very large.
+            source: A file, an `Image`, or an array ``(h, w)``, ``(h, w, c)``, ``(c, h, w)`` or ``(c, d, h, w)``.
+            probability: Keep the probabilities; None keeps them unless the image is very large or a volume.
 
         Raises:
             InputError: It cannot be read, has another number of channels than the model, or holds NaN.
         """
         image = _as_image(source, self.card)
         warnings = [*self.notes, *_warnings(image, self.card)]
-        keep = (
-            image.shape[0] * image.shape[1] * self.card.labels.channels <= KEPT if probability is None else probability
-        )
+        small = len(image.shape) == 2 and math.prod(image.shape) * self.card.labels.channels <= KEPT
+        keep = small if probability is None else probability
         mask, regions, kept = self._segment(image, keep)
         if image.valid is not None and not image.valid.all():
             mask[~image.valid] = IGNORE
@@ -118,15 +139,21 @@ class Predictor:
         )
 
     def bands(self, image: Image) -> Iterator[NDArray[np.float32]]:
-        """Probabilities at working resolution as bands ``(k, rows, w)`` from top to bottom, constant in memory."""
-        ready = prepare(image, self.normaliser, self.card.recipe.prepare.size)
-        shape, tiling = ready.array.shape[1:], self.tiling(image.shape)
-        left = shape[0]
-        for band in self.blended(in_memory(pad_to(ready.array, tiling.shape), tiling), tiling, ready.coefficients):
-            rows = min(left, band.shape[1])
-            if rows > 0:
-                yield band[:, :rows, : shape[1]]
-            left -= rows
+        """Probabilities at working resolution as bands ``(k, rows, *w)`` from top to bottom, constant in memory.
+
+        Of a volume only the box around its body is looked at; the rest is background.
+        """
+        prepare_ = self.card.recipe.prepare
+        ready = prepare(image, self.normaliser, prepare_.size, prepare_.spacing)
+        array = ready.array
+        box = body_box(array, margin=MARGIN) if array.ndim == 4 else tuple(slice(0, n) for n in array.shape[1:])
+        part = array[:, *box]
+        tiling = self._tiling(part.shape[1:])
+        padded = pad_to(part, tiling.shape)
+        volume_as_slices = len(tiling.shape) > self.card.recipe.model.rank
+        rows = _slabs(padded, tiling, self.card.recipe.model.slices) if volume_as_slices else in_memory(padded, tiling)
+        bands = _cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:])
+        return bands if part.shape == array.shape else _placed(bands, box, array.shape[1:], self.card.labels)
 
     def blended(
         self, rows: Rows, tiling: Tiling, coefficients: Coefficients, *, first: int = 0, last: int | None = None
@@ -137,35 +164,49 @@ class Predictor:
             rows,
             tiling,
             logits=self.card.labels.channels,
-            batch=max(1, self.card.recipe.predict.batch * 256 * 256 // (tiling.tile[0] * tiling.tile[1])),
+            batch=max(1, self.card.recipe.predict.batch * 256 * 256 // math.prod(tiling.tile)),
             first=first,
             last=last,
         )
 
-    def tiling(self, shape: tuple[int, ...]) -> Tiling:
-        """How an image of `shape`, its own size, is cut."""
-        least, recipe = least_side(self.card), self.card.recipe
-        tile = self._tile or tuple(
-            max(side, TILE, 2 * self._halo + self._geometry.multiple) for side in recipe.sample.patch
-        )
+    def tiling(self, shape: tuple[int, ...], spacing: tuple[float, ...] | None = None) -> Tiling:
+        """How an image of `shape`, its own size, is cut; a volume as if all of it held something."""
+        return self._tiling(self._working(shape, spacing))
+
+    def _tiling(self, shape: tuple[int, ...]) -> Tiling:
+        recipe, axes, halo = self.card.recipe, self._axes, self._halo
+        patch = self._tile or recipe.sample.patch
+        tile: tuple[int, ...] = self._tile
+        if not tile:
+            # Larger tiles waste less on overlap. What looks at a whole tile gets volumes cut as in training.
+            least = [TILE] * 2 if len(axes) == 2 else [p if axes[0].whole else p * 3 // 2 for p in patch]
+            tile = tuple(max(p, n, 2 * h + a.multiple) for p, n, h, a in zip(patch, least, halo, axes, strict=True))
+        shortest = min(patch)
+        overlap = tuple(round(self._overlap * (shortest if len(axes) == 2 else side)) for side in patch)
+        multiple = tuple(axis.multiple for axis in axes)
+        sides = least_sides(self.card)
+        if len(shape) > len(axes):  # slices are cut one by one
+            tile, overlap, halo, multiple, sides = (SLAB, *tile), (0, *overlap), (0, *halo), (1, *multiple), (1, *sides)
         return Tiling.of(
-            tuple(max(side, least) for side in working_shape(shape, recipe.prepare.size)),
+            tuple(max(n, s) for n, s in zip(shape, sides, strict=True)),
             tile=tile,
-            overlap=round(self._overlap * min(self._tile or recipe.sample.patch)),
-            halo=self._halo,
-            multiple=self._geometry.multiple,
+            overlap=overlap,
+            halo=halo,
+            multiple=multiple,
         )
 
     @property
     def tile_settings(self) -> tuple[object, ...]:
         """What decides how images are cut and answers joined: overlap, flips, halo, tile."""
-        return self._overlap, self._tta, self._halo, list(self._tile)
+        return self._overlap, self._tta, max(self._halo), list(self._tile)
 
     def seam_difference(self, image: Image, *, side: int = 1024) -> float | None:
         """Share of pixels whose class the tiling changes: tiles against one tile over the same pixels.
 
         Measured on the middle `side` x `side` pixels; None where they need no more than one tile.
         """
+        if len(image.shape) == 3:
+            return None
         rows, columns = (slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in image.shape)
         valid = None if image.valid is None else image.valid[rows, columns]
         part = replace(image, array=np.ascontiguousarray(image.array[:, rows, columns]), valid=valid)
@@ -178,65 +219,74 @@ class Predictor:
         return float(np.mean(decided[0] != decided[1]))
 
     def _answer(self, tiles: NDArray[Any], coefficients: Coefficients) -> NDArray[np.float32]:
-        x = np.stack([normalise(tile, *coefficients) for tile in tiles])
-        if not self._tta:
-            return self.engine(x)
-        total = self.engine(x).copy()
-        for axes in ((2,), (3,), (2, 3)):
-            total += np.flip(self.engine(np.ascontiguousarray(np.flip(x, axes))), axes)
-        total /= 4
-        return total
+        copies = tiles.shape[1] // len(coefficients[0])  # neighbouring slices as channels
+        scale, offset, low, high = coefficients
+        if copies > 1:
+            scale, offset = np.tile(scale, copies), np.tile(offset, copies)
+            low, high = (None if end is None else np.tile(end, copies) for end in (low, high))
+        x = np.stack([normalise(tile, scale, offset, low, high) for tile in tiles])
+        slabs = x.shape[2] if x.ndim - 2 > self.card.recipe.model.rank else 0
+        if slabs:  # (n, c, d, h, w) -> (n * d, c, h, w)
+            x = np.ascontiguousarray(x.swapaxes(1, 2)).reshape(-1, x.shape[1], *x.shape[3:])
+        total = self.engine(x)
+        if self._tta:
+            total = total.copy()
+            axes = range(2, x.ndim)
+            flips = [some for n in range(1, len(axes) + 1) for some in combinations(axes, n)]
+            for some in flips:
+                total += np.flip(self.engine(np.ascontiguousarray(np.flip(x, some))), some)
+            total /= 1 + len(flips)
+        return total.reshape(-1, slabs, *total.shape[1:]).swapaxes(1, 2) if slabs else total
 
     def _segment(
         self, image: Image, keep: bool
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.float32] | None]:
-        labels = self.card.labels
-        resized = working_shape(image.shape, self.card.recipe.prepare.size) != image.shape
-        if resized:
-            probability = _enlarge(np.concatenate([band.copy() for band in self.bands(image)], axis=1), image.shape)
-            decided = self.decide(probability)
-            kept = probability if keep else None
-        else:
-            parts, bands = [], []
-            for band in self.bands(image):
-                parts.append(self.decide(band))
-                if keep:
-                    bands.append(band.copy())
-            decided = np.concatenate(parts, axis=-2)
-            kept = np.concatenate(bands, axis=1) if keep else None
-        smallest = self.card.recipe.predict.smallest
+        labels, shape = self.card.labels, image.shape
+        planes = (len(labels.target_names),) if labels.task == "overlapping" else ()
+        decided = np.zeros((*planes, *shape), np.uint8)
+        kept = np.zeros((labels.channels, *shape), np.float32) if keep else None
+        row = 0
+        streams = [one._own_size(image) for one in (self, *self._others)]
+        for band in averaged(streams) if self._others else streams[0]:
+            end = row + band.shape[1]
+            decided[(*(slice(None) for _ in planes), slice(row, end))] = self.decide(band)
+            if kept is not None:
+                kept[:, row:end] = band
+            row = end
+        smallest, steps = self.card.recipe.predict.smallest, self.card.cleaning
         if labels.task == "overlapping":
-            planes = [drop_small(plane, smallest) for plane in decided] if smallest else decided
-            regions = np.asarray(planes, bool)
+            cleaned = [drop_small(plane, smallest) for plane in decided] if smallest else decided
+            pairs = zip(cleaned, labels.target_names, strict=True)
+            regions = np.stack([clean_mask(plane > 0, steps.get(name, ())) for plane, name in pairs])
             return paint_regions(regions, labels), regions, kept
-        return drop_small(decided, smallest) if smallest else decided, None, kept
+        label = drop_small(decided, smallest) if smallest else decided
+        return clean_label(label, labels, steps) if steps else label, None, kept
+
+    def _own_size(self, image: Image) -> Iterator[NDArray[np.float32]]:
+        """Bands of probabilities at the image's own size."""
+        return resample_bands(self.bands(image), self._working(image.shape, image.grid.spacing), image.shape)
+
+    def _working(self, shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> tuple[int, ...]:
+        """Size of an image at working resolution."""
+        wanted = self.card.recipe.prepare
+        return working_shape(shape, wanted.size, spacing, wanted.spacing)
 
     def decide(self, probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Class indices ``(h, w)``; for regions 0/1 planes ``(r, h, w)``.
+        """Class indices ``(*s)`` of probabilities ``(k, *s)``; for regions 0/1 planes ``(r, *s)``.
 
         Grades of two dates share the probability of one building: it is there when that is above one half, however
         unsure its grade is, and has the likeliest grade.
         """
         labels = self.card.labels
         if labels.task == "exclusive" and self.card.recipe.model.fusion != "none":
-            winner = self._likeliest(probability[1:]) + np.uint8(1)
+            winner = running_argmax(probability[1:]) + np.uint8(1)
             winner[probability[0] >= 0.5] = 0
             return winner
         if labels.task == "exclusive":
-            return self._likeliest(probability)
+            return running_argmax(probability)
         limits = np.asarray(self.card.thresholds or [0.5] * len(probability), np.float32)
-        over = (probability > limits[:, None, None]).astype(np.uint8)
+        over = (probability > limits.reshape(-1, *(1,) * (probability.ndim - 1))).astype(np.uint8)
         return over[0] if labels.task == "binary" else over
-
-    @staticmethod
-    def _likeliest(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-        # A running maximum is several times faster than argmax over the first axis.
-        best, winner = probability[0].copy(), np.zeros(probability.shape[1:], np.uint8)
-        for index in range(1, len(probability)):
-            better = probability[index] > best
-            np.copyto(winner, np.uint8(index), where=better)
-            np.maximum(best, probability[index], out=best)
-        return winner
 
 
 def open_predictor(
@@ -246,8 +296,9 @@ def open_predictor(
     tta: bool = False,
     overlap: float | None = None,
     halo: bool = False,
-    tile: tuple[int, int] | None = None,
+    tile: tuple[int, ...] | None = None,
     samples: Samples | None = None,
+    others: Sequence[str | Path] = (),
 ) -> Predictor:
     """Open the model of a run or a single model file.
 
@@ -256,8 +307,10 @@ def open_predictor(
         engine: ``"auto"``, ``"torch"``, ``"openvino"`` or ``"onnx"``.
         tta, overlap, halo, tile: See `Predictor`.
         samples: See `catenary.predict.engines.open_engine`.
+        others: Runs or model files that answer together with this one.
 
     Raises:
+        ConfigError: The others know other classes or channels.
         ModelError: There is no model, it is damaged or foreign, or the engine departs from it.
         MissingExtra: The engine's package is not installed.
     """
@@ -265,15 +318,79 @@ def open_predictor(
     card = load_card(path)
     wanted = card.recipe.predict.engine if engine == "auto" else engine
     opened = open_engine(wanted, path, card, samples=samples)
-    return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile)
+    more = [open_predictor(one, engine=engine, tta=tta, overlap=overlap, halo=halo, tile=tile) for one in others]
+    return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile, others=more)
 
 
-def _enlarge(probability: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Bring probabilities back to the input's own size."""
-    import cv2
+def averaged(streams: Sequence[Iterator[NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:
+    """Mean of several streams of bands ``(k, rows, *w)`` that cover the same rows, however each is cut.
 
-    planes = [cv2.resize(p, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR) for p in probability]
-    return np.stack(planes).astype(np.float32, copy=False)
+    >>> one = iter([np.zeros((1, 3, 2), np.float32)])
+    >>> other = iter([np.ones((1, 1, 2), np.float32), np.ones((1, 2, 2), np.float32)])
+    >>> [band[0, :, 0].tolist() for band in averaged([one, other])]
+    [[0.5], [0.5, 0.5]]
+    """
+    waiting: list[NDArray[np.float32] | None] = [None] * len(streams)
+    while True:
+        for index, stream in enumerate(streams):
+            if waiting[index] is None:
+                band = next(stream, None)
+                if band is None:
+                    return
+                waiting[index] = band.copy()  # the stream may overwrite it
+        bands = [band for band in waiting if band is not None]
+        rows = min(band.shape[1] for band in bands)
+        total = bands[0][:, :rows].copy()
+        for band in bands[1:]:
+            total += band[:, :rows]
+        total /= len(bands)
+        waiting = [band[:, rows:] if band.shape[1] > rows else None for band in bands]
+        yield total
+
+
+def _slabs(image: NDArray[Any], tiling: Tiling, slices: int) -> Rows:
+    """The `Rows` of a volume for a network that sees `slices` neighbours of each slice as channels."""
+    half = slices // 2
+
+    def rows(top: int) -> tuple[NDArray[Any], None]:
+        places = np.arange(top, top + tiling.tile[0])
+        last = image.shape[1] - 1
+        shifted = [image[:, np.clip(places + step, 0, last)] for step in range(-half, half + 1)]
+        return (np.concatenate(shifted) if half else shifted[0]), None
+
+    return rows
+
+
+def _cropped(bands: Iterator[NDArray[np.float32]], shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+    """The bands without what was padded at the end of each axis."""
+    left = shape[0]
+    across = tuple(slice(0, side) for side in shape[1:])
+    for band in bands:
+        rows = min(left, band.shape[1])
+        if rows > 0:
+            yield band[:, :rows, *across]
+        left -= rows
+
+
+def _placed(
+    bands: Iterator[NDArray[np.float32]], box: tuple[slice, ...], shape: tuple[int, ...], labels: LabelSet
+) -> Iterator[NDArray[np.float32]]:
+    """Bands of a box as bands of the volume it lies in; outside is background."""
+
+    def empty(rows: int) -> NDArray[np.float32]:
+        found = np.zeros((labels.channels, rows, *shape[1:]), np.float32)
+        if labels.task == "exclusive":
+            found[0] = 1
+        return found
+
+    for _ in range(box[0].start):
+        yield empty(1)
+    for band in bands:
+        whole = empty(band.shape[1])
+        whole[:, :, *box[1:]] = band
+        yield whole
+    for _ in range(shape[0] - box[0].stop):
+        yield empty(1)
 
 
 def _as_image(source: str | Path | Image | NDArray[Any], card: Card) -> Image:
@@ -282,15 +399,21 @@ def _as_image(source: str | Path | Image | NDArray[Any], card: Card) -> Image:
         image = read_image(image)
     elif not isinstance(image, Image):
         array = np.asarray(image)
-        if array.ndim == 2:
+        if array.ndim == 2 or (array.ndim == 3 and card.rank == 3):
             array = array[None]
         elif array.ndim == 3 and array.shape[0] != card.channels and array.shape[2] == card.channels:
             array = np.moveaxis(array, -1, 0)
-        if array.ndim != 3:
-            raise InputError(f"an image array has 2 or 3 axes, found shape {np.shape(image)}; give (h, w, c)")
+        if array.ndim != card.rank + 1:
+            wanted = "(h, w, c)" if card.rank == 2 else "(c, d, h, w)"
+            raise InputError(f"an image array for this model has the axes {wanted}, found shape {np.shape(image)}")
         image = Image(array=np.ascontiguousarray(array))
     if image.array.dtype.kind not in "buif":
         raise InputError(f"{image.source} has pixels of type {image.array.dtype}; give whole or real numbers")
+    if len(image.shape) != card.rank:
+        raise InputError(
+            f"{image.source} has the size {'x'.join(map(str, image.shape))} but the model was trained on "
+            f"{'volumes' if card.rank == 3 else 'images'}; give one of these"
+        )
     if image.channels != card.channels:
         raise InputError(
             f"{image.source} has {image.channels} channel(s) but the model was trained on {card.channels}; convert it, "

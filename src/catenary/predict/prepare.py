@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 
+from catenary.predict.resample import resample_image, resample_label, working_shape_of
 from catenary.recipe import Prepare
 from catenary.types import Image
 
-__all__ = ["Normaliser", "Prepared", "prepare", "resize_image", "resize_label", "working_shape"]
+__all__ = ["Normaliser", "Prepared", "body_box", "prepare", "resize_image", "resize_label", "working_shape"]
 
 Vector = NDArray[np.float32]
 #: ``(scale, offset, low, high)``, each with one number a channel; the last two may be None.
@@ -29,18 +30,22 @@ class Normaliser:
     Attributes:
         mode: See `catenary.recipe.Prepare`.
         mean, std: Constants of the training set, for ``"dataset"``.
+        window: Lowest and highest intensity that count; () for all.
         match: The second half of the channels, a later date, is first brought to mean and deviation of the first.
     """
 
     mode: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    window: tuple[float, ...] = ()
     match: bool = False
 
     @staticmethod
     def from_config(config: Prepare) -> Normaliser:
         """The normaliser that a recipe describes."""
-        return Normaliser(mode=config.normalise, mean=config.mean, std=config.std, match=config.match)
+        return Normaliser(
+            mode=config.normalise, mean=config.mean, std=config.std, window=config.window, match=config.match
+        )
 
     def coefficients(self, array: Shaped[np.ndarray, "c *s"], valid: NDArray[np.bool_] | None = None) -> Coefficients:
         """``(scale, offset, low, high)`` for one image, each with one number a channel; `low` and `high` may be None.
@@ -57,9 +62,18 @@ class Normaliser:
         if valid is not None and valid.any():
             flat = flat[:, valid.ravel()]
         low = high = None
-        if self.mode == "dataset":
+        if self.mode == "body":
+            inside = _inside(array).ravel()
+            flat = array.reshape(channels, -1)[:, inside] if inside.any() else flat
+        if self.window:
+            bottom, top = self.window
+            low, high = np.full(channels, bottom), np.full(channels, top)
+            flat = np.clip(flat, bottom, top)
+        if self.mode == "none":
+            middle, spread = np.zeros(channels), np.ones(channels)
+        elif self.mode == "dataset":
             middle, spread = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
-        elif self.mode == "image":
+        elif self.mode in ("image", "body"):
             every = flat[:, :: max(1, flat.shape[1] // 4_000_000)].astype(np.float64)
             middle, spread = every.mean(axis=1), every.std(axis=1)
             spread = np.where(spread > 0, spread, 1.0)
@@ -68,8 +82,8 @@ class Normaliser:
             low, high = np.percentile(few, [1, 99], axis=1)
             middle, spread = (low + high) / 2, np.where(high > low, (high - low) / 2, 1.0)
         else:
-            top = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else max(float(flat.max(initial=0)), 1e-12)
-            middle, spread = np.zeros(channels), np.full(channels, float(top))
+            most = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else max(float(flat.max(initial=0)), 1e-12)
+            middle, spread = np.zeros(channels), np.full(channels, float(most))
         scale, offset = 1 / spread, -middle / spread
         if self.match and self.mode in ("dataset", "range"):  # the other modes bring each date to its own already
             gain, shift = _matched(flat)
@@ -77,6 +91,32 @@ class Normaliser:
             scale[half:], offset[half:] = gain * scale[:half], shift * scale[:half] + offset[:half]
         bounds = (None, None) if low is None or high is None else (low.astype(np.float32), high.astype(np.float32))
         return scale.astype(np.float32), offset.astype(np.float32), *bounds
+
+
+def _inside(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where something is: the voxels that differ, in any channel, from what most corners hold."""
+    corners = array[(slice(None), *(slice(None, None, max(1, side - 1)) for side in array.shape[1:]))]
+    empty = np.median(corners.reshape(len(array), -1), axis=1).astype(array.dtype)
+    found: NDArray[np.bool_] = array[0] != empty[0]
+    for plane, nothing in zip(array[1:], empty[1:], strict=True):
+        found |= plane != nothing
+    return found
+
+
+def body_box(array: Shaped[np.ndarray, "c *s"], *, margin: int = 0) -> tuple[slice, ...]:
+    """The box around what is not empty, `margin` voxels wider; the whole where nothing is.
+
+    >>> scan = np.zeros((1, 9, 9, 9)); scan[0, 4:6, 3, 2:8] = 1
+    >>> body_box(scan)
+    (slice(4, 6, None), slice(3, 4, None), slice(2, 8, None))
+    """
+    inside = _inside(array)
+    box = []
+    for axis, side in enumerate(inside.shape):
+        used = np.flatnonzero(inside.any(axis=tuple(other for other in range(inside.ndim) if other != axis)))
+        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, side)
+        box.append(slice(max(0, low - margin), min(side, high + margin)))
+    return tuple(box)
 
 
 def _matched(flat: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -93,25 +133,25 @@ class Prepared:
     """An image at working resolution, and what its pixels are normalised with.
 
     Attributes:
-        array: ``(c, h, w)`` in the file's own type; pixels without data hold the mean of the others.
+        array: ``(c, *s)`` in the file's own type; pixels without data hold the mean of the others.
         coefficients: See `Normaliser.coefficients`.
     """
 
     array: NDArray[Any]
     coefficients: Coefficients
 
-    def normalised(self) -> Float32[np.ndarray, "c h w"]:
+    def normalised(self) -> Float32[np.ndarray, "c *s"]:
         """What the network sees."""
         return normalise(self.array, *self.coefficients)
 
 
-def prepare(image: Image, normaliser: Normaliser, size: int = 0) -> Prepared:
+def prepare(image: Image, normaliser: Normaliser, size: int = 0, spacing: tuple[float, ...] = ()) -> Prepared:
     """Fill what holds no data, bring the image to working resolution, and find its normalisation.
 
     Args:
         image: Pixels of any type.
         normaliser: See `Normaliser`.
-        size: See `working_shape`.
+        size, spacing: See `working_shape`.
 
     >>> image = Image(array=np.array([[[1, 3, 0]]], np.float32), valid=np.array([[True, True, False]]))
     >>> prepare(image, Normaliser(mode="image")).normalised()
@@ -120,7 +160,7 @@ def prepare(image: Image, normaliser: Normaliser, size: int = 0) -> Prepared:
     array, valid = image.array, image.valid
     if valid is not None and valid.all():
         valid = None
-    shape = working_shape(image.shape, size)
+    shape = working_shape(image.shape, size, image.grid.spacing, spacing)
     if valid is not None and valid.any():
         array = array.copy()
         for plane in array:
@@ -133,7 +173,7 @@ def prepare(image: Image, normaliser: Normaliser, size: int = 0) -> Prepared:
 
 def normalise(
     array: NDArray[Any], scale: Vector, offset: Vector, low: Vector | None = None, high: Vector | None = None
-) -> Float32[np.ndarray, "c h w"]:
+) -> Float32[np.ndarray, "c *s"]:
     """``clip(x) * scale + offset`` channel by channel, in one buffer."""
     out = np.empty(array.shape, np.float32)
     for channel, plane in enumerate(array):
@@ -143,22 +183,36 @@ def normalise(
     return out
 
 
-def working_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    """Spatial size at working resolution: the longer side brought to `size`; unchanged when `size` is 0.
+def working_shape(
+    shape: tuple[int, ...], size: int, spacing: tuple[float, ...] | None = None, target: tuple[float, ...] = ()
+) -> tuple[int, ...]:
+    """Spatial size at working resolution.
+
+    Args:
+        shape: The image's own size.
+        size: What its longer side is brought to; 0 keeps it.
+        spacing: Its own spacing.
+        target: Spacing that a volume is brought to; () keeps it.
 
     >>> working_shape((341, 512), 256), working_shape((341, 512), 0)
     ((170, 256), (341, 512))
+    >>> working_shape((30, 200, 200), 0, (3.0, 0.5, 0.5), (1.5, 1.0, 1.0))
+    (60, 100, 100)
     """
+    if target:
+        return working_shape_of(shape, spacing, target)
     if not size:
         return shape
     factor = size / max(shape)
     return tuple(max(1, round(side * factor)) for side in shape)
 
 
-def resize_image(array: Shaped[np.ndarray, "c h w"], shape: tuple[int, ...]) -> Shaped[np.ndarray, "c nh nw"]:
-    """Bring an image to `shape`: averaged over areas when it shrinks, bilinear when it grows; the type stays."""
+def resize_image(array: Shaped[np.ndarray, "c *s"], shape: tuple[int, ...]) -> Shaped[np.ndarray, "c *n"]:
+    """Bring an image to `shape`: averaged over areas when it shrinks, linear when it grows; the type stays."""
     if array.shape[1:] == shape:
         return array
+    if len(shape) == 3:
+        return resample_image(array, shape)
     import cv2
 
     how = cv2.INTER_AREA if shape[0] < array.shape[1] else cv2.INTER_LINEAR
@@ -166,10 +220,12 @@ def resize_image(array: Shaped[np.ndarray, "c h w"], shape: tuple[int, ...]) -> 
     return np.stack([cv2.resize(np.ascontiguousarray(plane), shape[::-1], interpolation=how) for plane in readable])
 
 
-def resize_label(label: UInt8[np.ndarray, "h w"], shape: tuple[int, ...]) -> UInt8[np.ndarray, "nh nw"]:
+def resize_label(label: UInt8[np.ndarray, "*s"], shape: tuple[int, ...]) -> UInt8[np.ndarray, "*n"]:
     """Bring a label map to `shape` by the nearest pixel."""
     if label.shape == shape:
         return label
+    if len(shape) == 3:
+        return resample_label(label, shape)
     import cv2
 
     return np.asarray(cv2.resize(label, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)

@@ -1,4 +1,4 @@
-"""Published quantities of a mask (phase fractions, chord lengths, asymmetry, ...) with the error to expect of them."""
+"""Published quantities of a mask (phase fractions, asymmetry, volumes, ...) with the error to expect of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CasePair(BaseModel):
 
 
 def case_pair(
-    name: str, group: str, image: Image, truth: UInt8[np.ndarray, "h w"], mask: UInt8[np.ndarray, "h w"],
+    name: str, group: str, image: Image, truth: UInt8[np.ndarray, "*s"], mask: UInt8[np.ndarray, "*s"],
     labels: LabelSet,
 ) -> CasePair:  # fmt: skip
     """Measure both masks of a case, where the truth is known."""
@@ -44,7 +44,7 @@ def case_pair(
 
 
 def quantities(
-    name: str, mask: UInt8[np.ndarray, "h w"], image: Image, labels: LabelSet, validation: Sequence[CasePair] = ()
+    name: str, mask: UInt8[np.ndarray, "*s"], image: Image, labels: LabelSet, validation: Sequence[CasePair] = ()
 ) -> tuple[dict[str, Any], ...]:
     """One row a quantity with the `COLUMNS`: its value, the 95 % interval, the root mean square validation error.
 

@@ -7,19 +7,24 @@ from collections.abc import Callable
 from functools import partial
 
 from catenary.recipe import Recipe
+from catenary.recipes.brain_tumour import brain_tumour, brain_tumour_study
 from catenary.recipes.building_damage import building_damage, building_damage_study
 from catenary.recipes.microstructure import microstructure
 from catenary.recipes.presets import PRESETS
 from catenary.recipes.skin_lesion import skin_lesion
+from catenary.recipes.volumes import volumes
 
 __all__ = [
     "PRESETS",
     "RECIPES",
+    "brain_tumour",
+    "brain_tumour_study",
     "building_damage",
     "building_damage_study",
     "default",
     "microstructure",
     "skin_lesion",
+    "volumes",
     "with_model",
 ]
 
@@ -39,6 +44,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "skin-lesion": skin_lesion,
     "building-damage": building_damage,
     "building-damage-unet": partial(building_damage_study, "unet"),
+    "volumes": volumes,
+    "brain-tumour": brain_tumour,
+    "brain-tumour-flair": partial(brain_tumour_study, "flair"),
+    "brain-tumour-t1c": partial(brain_tumour_study, "t1c"),
     "building-damage-unetpp": partial(building_damage_study, "unetpp"),
 }
 

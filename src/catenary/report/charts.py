@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Bar", "agreement", "chart", "curve", "interval_rows", "shorten", "strip"]
+__all__ = ["Bar", "agreement", "bland_altman", "chart", "curve", "interval_rows", "shorten", "strip"]
 
 # Stand-ins that matplotlib draws with; `_restyle` replaces them by the page's variables.
 _COLOURS = {
@@ -181,6 +181,43 @@ def agreement(truth: Sequence[float], found: Sequence[float], *, name: str, alt:
         axes.set_title(shorten(label, 34), loc="left", fontsize=_FONT, color=INK)
         axes.set_xlabel("true share, %")
         axes.set_ylabel("predicted share, %")
+
+    return chart(draw, name=name, alt=alt, height=250.0, width=250.0)
+
+
+def bland_altman(
+    truth: Sequence[float],
+    found: Sequence[float],
+    *,
+    limits: tuple[float, float | None, float | None],
+    name: str,
+    alt: str,
+    label: str,
+    unit: str,
+) -> str:
+    """Difference against mean of two measurements, one dot a case (Bland and Altman 1986).
+
+    `limits` are the bias, a full line, and the limits of agreement, dashed ones where they are given.
+    """
+
+    def draw(axes: Axes) -> None:
+        bias, *ends = limits
+        axes.axhline(0, color=MUTED, lw=0.8)
+        axes.axhline(bias, color=SECOND, lw=1.3)
+        for end in ends:
+            if end is not None:
+                axes.axhline(end, color=SECOND, lw=1.1, ls=(0, (4, 3)))
+        mean, difference = np.add(truth, found) / 2, np.subtract(found, truth)
+        axes.plot(mean, difference, "o", ms=4.5, color=ACCENT, alpha=0.6, mew=0)
+        far = 1.15 * max(abs(v) for v in (*difference, *limits) if v is not None) or 1.0
+        axes.set_ylim(-far, far)  # zero in the middle: a bias is seen at once
+        top = 1.06 * float(mean.max()) or 1.0
+        axes.set_xlim(-0.02 * top, top)
+        axes.grid(color=RULE, lw=0.6)
+        axes.set_axisbelow(True)
+        axes.set_title(shorten(label, 34), loc="left", fontsize=_FONT, color=INK)
+        axes.set_xlabel(f"mean of true and predicted, {unit}")
+        axes.set_ylabel(f"predicted − true, {unit}")
 
     return chart(draw, name=name, alt=alt, height=250.0, width=250.0)
 

@@ -18,8 +18,9 @@ from catenary.report.document import (
     PlanEntry,
     QuantityEntry,
     Splits,
+    VolumeEntry,
 )
-from catenary.report.words import headline
+from catenary.report.words import headline, nouns_of
 
 __all__ = ["document", "plain"]
 
@@ -44,6 +45,10 @@ def document(data: ReportData) -> Document:
         measurements=[
             MeasurementEntry(case=row.case, target=row.target, truth=row.truth, prediction=row.prediction)
             for row in data.measurements
+        ],
+        volumes=[
+            VolumeEntry(case=row.case, target=row.target, unit=row.unit, truth=row.truth, prediction=row.prediction)
+            for row in data.volumes
         ],
         quantities=[
             QuantityEntry(
@@ -93,6 +98,7 @@ def _headline(data: ReportData, measured: Evaluation) -> Headline:
         absent_classes=[name for name, empty in measured.empty.items() if empty.n_truth_empty == empty.images],
         warnings=warnings,
         trained_on=measured.trained_on,
+        nouns=nouns_of(data.volumes),
     )
 
 

@@ -14,12 +14,12 @@ from catenary.data.fingerprint import Fingerprint
 from catenary.data.labels import LabelSet
 from catenary.metrics.evaluation import Evaluation
 
-__all__ = ["CurvePair", "GalleryCase", "Measurement", "QuantityRow", "ReportData"]
+__all__ = ["CurvePair", "GalleryCase", "Measurement", "QuantityRow", "ReportData", "VolumeRow"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryCase:
-    """One case to look at.
+    """One case to look at, or one plane of a volume; planes of one case follow one another under its name.
 
     Attributes:
         name: The case's name; its scores are found by it.
@@ -27,6 +27,9 @@ class GalleryCase:
         truth: Class indices, `IGNORE` where unknown.
         prediction: Class indices.
         dice: Dice of each target, for cases that the evaluation does not hold.
+        aspect: Height and width of a pixel, in any one unit.
+        view: Which plane of a volume this is; empty for an image.
+        note: Why the planes lie where they do.
     """
 
     name: str
@@ -34,6 +37,9 @@ class GalleryCase:
     truth: UInt8[ndarray, "h w"]
     prediction: UInt8[ndarray, "h w"]
     dice: Mapping[str, float] = field(default_factory=dict)
+    aspect: tuple[float, float] = (1.0, 1.0)
+    view: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,17 @@ class Measurement:
 
     case: str
     target: str
+    truth: float
+    prediction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeRow:
+    """Volume of one class or region of a scored volume, of its judged voxels: in ml where the spacing is in mm."""
+
+    case: str
+    target: str
+    unit: str
     truth: float
     prediction: float
 
@@ -89,6 +106,7 @@ class ReportData:
         monitor: What ``val_score`` is.
         gallery: Cases to show; the best is named so, the median and the worst too.
         measurements: Share of each target in each scored case.
+        volumes: Volume of each target in each scored case, where the cases are volumes.
         quantities: Published quantities of each scored case.
         curves: Those that are functions of a distance.
         share_errors: Root mean square error of each target's share on the validation cases, 0 to 1.
@@ -112,6 +130,7 @@ class ReportData:
     monitor: str = "dice"
     gallery: Sequence[GalleryCase] = ()
     measurements: Sequence[Measurement] = ()
+    volumes: Sequence[VolumeRow] = ()
     share_errors: Mapping[str, float] = field(default_factory=dict)
     quantities: Sequence[QuantityRow] = ()
     curves: Sequence[CurvePair] = ()

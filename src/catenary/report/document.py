@@ -22,6 +22,7 @@ __all__ = [
     "PlanEntry",
     "QuantityEntry",
     "Splits",
+    "VolumeEntry",
     "json_schema",
 ]
 
@@ -40,6 +41,16 @@ class MeasurementEntry(_Entry):
     target: str = Field(description="class or region")
     truth: float = Field(description="share of the judged pixels, 0 to 1, in the truth")
     prediction: float = Field(description="the same in the prediction")
+
+
+class VolumeEntry(_Entry):
+    """Volume of one target in one case, as the truth and as the prediction have it."""
+
+    case: str
+    target: str = Field(description="class or region")
+    unit: str = Field(description="ml where the spacing is in mm, else the cube of its unit; voxels without one")
+    truth: float = Field(ge=0, description="volume of the judged voxels in the truth")
+    prediction: float = Field(ge=0, description="the same in the prediction")
 
 
 class QuantityEntry(_Entry):
@@ -146,6 +157,7 @@ class Document(_Entry):
     damage: DamageScores | None = Field(description="grades of building damage, where the classes are such")
     gain: Comparison | None = Field(description="from the model that training started from (a) to this one (b)")
     measurements: list[MeasurementEntry]
+    volumes: list[VolumeEntry] = Field(description="volume of each target in each case; empty for 2D images")
     quantities: list[QuantityEntry] = Field(description="published quantities of each case")
     curves: list[CurveEntry] = Field(description="published quantities over a distance")
     share_errors: dict[str, float] = Field(description="class -> validation error of its share, 0 to 1")

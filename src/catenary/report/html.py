@@ -14,6 +14,7 @@ from catenary.report.damage import damage
 from catenary.report.data import ReportData
 from catenary.report.document import Document
 from catenary.report.views import curve_charts, data_facts, gallery, measured, scores
+from catenary.report.volumes import compared
 from catenary.report.words import (
     SPLIT_WORDS,
     count,
@@ -21,6 +22,7 @@ from catenary.report.words import (
     figures,
     interval,
     metric_label,
+    nouns_of,
     number,
     percent,
     sentence,
@@ -77,7 +79,7 @@ def render(doc: Document, data: ReportData) -> str:
     from markupsafe import Markup
 
     parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels) | data_facts(doc)
-    parts |= damage(doc) | provenance_rows(doc.provenance)
+    parts |= damage(doc) | compared(doc) | provenance_rows(doc.provenance) | nouns_of(doc.volumes)._asdict()
     parts["provenance"].insert(0, ("Network", doc.model))
     parts["curve_charts"] = curve_charts(doc.history, data.monitor)
     parts["training_note"] = _training_note(doc.provenance, bool(parts["curve_charts"]))
@@ -88,7 +90,7 @@ def render(doc: Document, data: ReportData) -> str:
     parts["findings"] = sorted(doc.findings, key=lambda f: ("error", "warning", "note").index(f.level))
     for key in ("rows_chart", "strip_chart"):
         parts[key] = Markup(parts[key])
-    for key in ("agreement_charts", "quantity_charts", "curve_charts"):
+    for key in ("agreement_charts", "volume_charts", "quantity_charts", "curve_charts"):
         parts[key] = [Markup(chart) for chart in parts[key]]
     parts["contents"] = _contents(doc, parts)
     return fill("report.html.j2", doc=doc, view=parts, split_word=SPLIT_WORDS.get(doc.split, doc.split))

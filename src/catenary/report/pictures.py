@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from catenary.data.labels import LabelSet
 from catenary.types import IGNORE
 
-__all__ = ["DISCREPANCY", "data_uri", "discrepancy", "fit_box", "outline", "overlay", "to_rgb8"]
+__all__ = ["DISCREPANCY", "data_uri", "discrepancy", "fit_box", "grey", "outline", "overlay", "square", "to_rgb8"]
 
 #: What a discrepancy plot shows and in which colour (from Okabe and Ito 2008: told apart by colour-blind readers,
 #: and the two kinds of error differ in lightness too).
@@ -111,8 +112,7 @@ def discrepancy(
     >>> discrepancy(truth, prediction, np.zeros((1, 3, 3), np.uint8))[0, 1].tolist()
     [24, 88, 188]
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    drawn = np.repeat(grey[:, :, None], 3, axis=2)
+    drawn = grey(image)
     known = truth != IGNORE
     is_true, is_found = known & (truth > 0), known & (prediction > 0)
     kinds = {
@@ -125,6 +125,32 @@ def discrepancy(
         drawn[where] = _mix(drawn[where], DISCREPANCY[kind], alpha)
     drawn[~known] = _mix(drawn[~known], (0, 0, 0), 0.6)
     return drawn
+
+
+def grey(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The image without its colours.
+
+    >>> grey(np.full((1, 1, 3), (255, 0, 0), np.uint8)).tolist()
+    [[[76, 76, 76]]]
+    """
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+
+
+def square(array: UInt8[np.ndarray, "h w *c"], aspect: tuple[float, float], side: int) -> UInt8[np.ndarray, "a b *c"]:
+    """An image with square pixels, by repeating its own, and a longer side of at least `side`.
+
+    Args:
+        array: An image or a label map.
+        aspect: Height and width of a pixel, in any one unit.
+        side: A small one is enlarged by a whole number, so that lines drawn on it stay thin.
+
+    >>> square(np.zeros((4, 10), np.uint8), (5.0, 1.0), 30).shape
+    (40, 20)
+    """
+    sides = [n * a / min(aspect) for n, a in zip(array.shape, aspect, strict=False)]
+    factor = max(1, math.ceil(side / max(sides)))
+    size = (max(1, round(sides[1] * factor)), max(1, round(sides[0] * factor)))
+    return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def fit_box(image: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "a b 3"]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catenary.data.labels import LabelSet
 from catenary.metrics.evaluation import Baseline, CaseScores, Difference, Evaluation, Interval
@@ -15,8 +14,9 @@ from catenary.metrics.registry import METRICS
 from catenary.report.charts import Bar, agreement, curve, interval_rows, strip
 from catenary.report.data import GalleryCase
 from catenary.report.document import Document
-from catenary.report.pictures import DISCREPANCY, data_uri, discrepancy, fit_box, outline
-from catenary.report.words import count, metric_label, metric_meaning, number
+from catenary.report.pictures import DISCREPANCY, data_uri, discrepancy, fit_box, grey, outline, square
+from catenary.report.volumes import agree, case_columns
+from catenary.report.words import Nouns, count, metric_label, metric_meaning, nouns_of, number
 from catenary.types import IGNORE
 
 __all__ = ["curve_charts", "data_facts", "gallery", "measured", "pick_cases", "ranked", "scores"]
@@ -28,6 +28,8 @@ SIDE = 360
 MAIN = ("dice", "iou")
 #: The scores of the second table: what overlap alone does not tell.
 SECOND = ("sensitivity", "precision", "thresholded_jaccard", "boundary_iou", "nsd", "hd95", "object_f1")
+#: What is added to them where volumes were scored.
+OF_VOLUMES = ("volume_error",)
 
 
 def scores(doc: Document) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def scores(doc: Document) -> dict[str, Any]:
     best = doc.baselines.get(doc.headline.baseline)
     main = [metric for metric in MAIN if metric in doc.mean]
     several = len(doc.classes) > 1
+    columns = case_columns(doc)
     bars = [_bar(name, row, best.classes[name] if best else {}) for name, row in doc.classes.items()]
     if several:
         bars.append(_bar("mean", doc.mean, best.mean if best else {}))
@@ -49,19 +52,20 @@ def scores(doc: Document) -> dict[str, Any]:
         "rows_chart": interval_rows(bars, name="rows", alt=f"Dice with 95 % interval: {spoken}", label="Dice"),
         "main_metrics": main,
         "main_rows": rows,
-        "second_metrics": [metric for metric in SECOND if metric in doc.mean],
+        "second_metrics": [m for m in (*SECOND, *(OF_VOLUMES if doc.volumes else ())) if m in doc.mean],
         "second_rows": [(name, False, row) for name, row in doc.classes.items()]
         + ([("mean", True, doc.mean)] if several else []),
         "gain": _gain(doc),
         "full_tables": [_full_table(doc, name, best) for name in doc.classes],
         "confusion": _confusion(doc),
         "strip_chart": _strip(doc) if doc.cases else "",
+        "case_columns": list(columns),
         "case_rows": [
             {
                 "name": case.name,
                 "group": case.group,
                 "mean": dice,
-                "dice": [row["dice"] for row in case.classes.values()],
+                "cells": [cell(case, target) for target in case.classes for cell in columns.values()],
             }
             for case, dice in reversed(ranked(doc.cases))
         ],
@@ -104,25 +108,26 @@ def _main_row(doc: Document, name: str | None, metrics: Sequence[str]) -> dict[s
 def _full_table(doc: Document, name: str, best: Baseline | None) -> dict[str, Any]:
     rival = best.classes[name] if best else {}
     own, pooled = doc.classes[name], doc.pooled[name]
+    nouns = nouns_of(doc.volumes)
     rows = [
         {
             "label": metric_label(metric),
-            "meaning": metric_meaning(metric, tolerance=doc.tolerance, unit=doc.unit),
+            "meaning": metric_meaning(metric, tolerance=doc.tolerance, unit=doc.unit, nouns=nouns),
             "score": own[metric],
             "pooled": pooled.get(metric, NOTHING),
             "rival": rival.get(metric, NOTHING).value,
         }
         for metric in [m for m in METRICS if m in own] + [m for m in own if m not in METRICS]
     ]
-    return {"name": name, "rows": rows, "notes": _notes(doc, name)}
+    return {"name": name, "rows": rows, "notes": _notes(doc, name, nouns)}
 
 
-def _notes(doc: Document, name: str) -> list[str]:
+def _notes(doc: Document, name: str, nouns: Nouns) -> list[str]:
     """What else was counted for a target: empty images, objects."""
     notes = []
     if name in doc.empty and (empty := doc.empty[name]).n_truth_empty + empty.n_pred_empty:
         notes.append(
-            f"Absent from {empty.n_truth_empty} of {count(empty.images, 'image')}, not predicted in "
+            f"Absent from {empty.n_truth_empty} of {count(empty.images, nouns.image)}, not predicted in "
             f"{empty.n_pred_empty}, both in {empty.n_both_empty}."
         )
     if name in doc.objects:
@@ -179,7 +184,12 @@ def _strip(doc: Document) -> str:
             if kept
             else f"{name}: none"
         )
-    return strip(values, name="strip", alt="Dice of every case. " + "; ".join(medians), label="Dice of one image")
+    return strip(
+        values,
+        name="strip",
+        alt="Dice of every case. " + "; ".join(medians),
+        label=f"Dice of one {nouns_of(doc.volumes).image}",
+    )
 
 
 def pick_cases(evaluation: Evaluation, number_of: int = 6) -> list[str]:
@@ -203,21 +213,27 @@ def gallery(doc: Document, cases: Sequence[GalleryCase], labels: LabelSet) -> di
     order = [case.name for case, _ in ranked(doc.cases)]
     place = {name: i for i, name in enumerate(order)}
     known = {case.name: case.classes for case in doc.cases}
-    shown = []
+    shown: list[dict[str, Any]] = []
     for case in sorted(cases, key=lambda case: place.get(case.name, len(order))):
         dice = {name: row.get("dice") for name, row in known.get(case.name, {}).items()} or dict(case.dice)
+        row = {"view": case.view, "panels": _panels(case, labels, dice)}
+        if case.view and shown and shown[-1]["name"] == case.name:  # another plane of the same volume
+            shown[-1]["rows"].append(row)
+            continue
         shown.append(
             {
                 "name": case.name,
                 "role": _role(place.get(case.name), len(order)),
                 "scores": "Dice: " + ", ".join(f"{name} {number(value)}" for name, value in dice.items()),
-                "panels": _panels(case, labels, dice),
+                "note": case.note,
+                "rows": [row],
             }
         )
     used = sorted({int(v) for case in cases for label in (case.truth, case.prediction) for v in np.unique(label)})
     errors = DISCREPANCY if labels.count > 2 else {k: v for k, v in DISCREPANCY.items() if k != "wrong class"}
     return {
         "gallery": shown,
+        "planes": any(case.view for case in cases),
         "class_key": [
             (_css(labels.display_colour(i)), labels.names[i]) for i in used if 0 < i < labels.count and i != IGNORE
         ],
@@ -236,17 +252,20 @@ def _role(place: int | None, total: int) -> str:
 
 
 def _panels(case: GalleryCase, labels: LabelSet, dice: Mapping[str, float | None]) -> list[dict[str, Any]]:
-    image, truth, prediction = _enlarged(case)
+    image, truth, prediction = (square(a, case.aspect, SIDE) for a in (case.image, case.truth, case.prediction))
     # Lines are drawn at full size and as thick as they must be to survive the shrinking.
     width = max(1, round(1.4 * max(truth.shape) / SIDE))
     spoken = ", ".join(f"{name} {number(value)}" for name, value in dice.items())
+    name = f"{case.name}, {case.view}" if case.view else case.name
+    # The colours of a scan are its sequences, not its own; lines would drown in them.
+    below = grey(image) if case.view else image
     drawn = (
-        ("image", f"Image {case.name}", image),
-        ("truth", f"True outlines on {case.name}", outline(image, truth, labels, width=width)),
-        ("prediction", f"Predicted outlines on {case.name}", outline(image, prediction, labels, width=width)),
+        ("image", f"Image {name}", image),
+        ("truth", f"True outlines on {name}", outline(below, truth, labels, width=width)),
+        ("prediction", f"Predicted outlines on {name}", outline(below, prediction, labels, width=width)),
         (
             "right and wrong",
-            f"Where the prediction of {case.name} is right and wrong; Dice: {spoken}",
+            f"Where the prediction of {name} is right and wrong; Dice: {spoken}",
             discrepancy(truth, prediction, image),
         ),
     )
@@ -256,16 +275,6 @@ def _panels(case: GalleryCase, labels: LabelSet, dice: Mapping[str, float | None
         height, breadth = small.shape[:2]
         panels.append({"source": data_uri(small), "width": breadth, "height": height, "alt": alt, "caption": caption})
     return panels
-
-
-def _enlarged(case: GalleryCase) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image, truth and prediction, a small one repeated pixel by pixel so that lines drawn on it stay thin."""
-    factor = -(-SIDE // max(case.truth.shape))
-
-    def repeat(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return array if factor == 1 else array.repeat(factor, axis=0).repeat(factor, axis=1)
-
-    return repeat(case.image), repeat(case.truth), repeat(case.prediction)
 
 
 def _css(colour: tuple[int, int, int]) -> str:
@@ -280,22 +289,21 @@ def measured(doc: Document) -> dict[str, Any]:
         if len(pairs) == 0:
             continue
         truth, found = pairs.T
-        difference = found - truth
-        bias = float(difference.mean())
-        spread = 1.96 * float(difference.std(ddof=1)) if len(pairs) > 2 else None
+        how = agree(truth, found)
         rows.append(
             {
                 "name": target,
                 "truth": float(truth.mean()),
                 "prediction": float(found.mean()),
-                "bias": bias,
-                "error": float(np.abs(difference).mean()),
-                "low": None if spread is None else bias - spread,
-                "high": None if spread is None else bias + spread,
+                "bias": how.bias,
+                "error": float(np.abs(found - truth).mean()),
+                "low": how.low,
+                "high": how.high,
                 "validation": doc.share_errors.get(target),
             }
         )
-        alt = f"Predicted against true share of {target} in {count(len(pairs), 'image')}, bias {100 * bias:.2f} points"
+        scored = count(len(pairs), nouns_of(doc.volumes).image)
+        alt = f"Predicted against true share of {target} in {scored}, bias {100 * how.bias:.2f} points"
         charts.append(agreement([*truth * 100], [*found * 100], name=f"agreement{index}", alt=alt, label=target))
     return {
         "measured": rows,
@@ -391,7 +399,7 @@ def data_facts(doc: Document) -> dict[str, Any]:
     facts.append(("Licence", doc.dataset.licence or "none stated"))
     task = {
         "binary": "one class beside the background",
-        "exclusive": "several classes, one for each pixel",
+        "exclusive": f"several classes, one for each {nouns_of(doc.volumes).pixel}",
         "overlapping": "regions that may overlap",
     }
     facts.append(("Task", f"{task[doc.dataset.task]}: {', '.join(doc.dataset.targets)}"))
@@ -409,9 +417,9 @@ def _fingerprint_facts(print_: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("Training cases", f"{print_.get('cases', '–')}, from {count(int(print_.get('groups') or 0), 'group')}")]
     if all(sizes):
         words = [" × ".join(str(n) for n in size) for size in sizes if size]
-        facts.append(
-            ("Size, h × w", words[0] if len(set(words)) == 1 else f"{words[0]} to {words[2]}, median {words[1]}")
-        )
+        axes = " × ".join("dhw"[-1 - words[0].count("×") :])
+        span = words[0] if len(set(words)) == 1 else f"{words[0]} to {words[2]}, median {words[1]}"
+        facts.append((f"Size, {axes}", span))
     facts.append(("Channels", f"{print_.get('channels', '–')}, {print_.get('dtype', '')}"))
     for key, label in (("mean", "Mean of each channel"), ("std", "Standard deviation")):
         if print_.get(key):

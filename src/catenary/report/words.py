@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from catenary.metrics.evaluation import Interval
 from catenary.metrics.registry import METRICS
 from catenary.report.document import Headline
 
 __all__ = [
+    "IMAGES",
     "SPLIT_WORDS",
+    "Nouns",
     "count",
     "decimals",
     "figures",
@@ -18,6 +21,7 @@ __all__ = [
     "interval",
     "metric_label",
     "metric_meaning",
+    "nouns_of",
     "number",
     "percent",
     "sentence",
@@ -28,25 +32,48 @@ FEW_CASES, FEW_GROUPS = 20, 10
 #: An interval wider than this calls for a caution.
 WIDE = 0.1
 
+
+class Nouns(NamedTuple):
+    """What the scored things and their parts are called."""
+
+    image: str
+    pixel: str
+    outline: str
+    area: str
+
+
+IMAGES = Nouns("image", "pixel", "outline", "area")
+VOLUMES = Nouns("case", "voxel", "surface", "volume")
+
+
+def nouns_of(volumes: Sequence[object]) -> Nouns:
+    """What things are called in a report that tells of these volumes of targets, or of none.
+
+    >>> nouns_of([]).pixel
+    'pixel'
+    """
+    return VOLUMES if volumes else IMAGES
+
+
 #: What each metric of `catenary.metrics` says, for readers who do not think in formulas.
 _MEANINGS = {
-    "dice": "overlap: twice the shared area over the sum of both areas; 1 is perfect",
-    "iou": "shared area over the area of both together; stricter than Dice",
-    "thresholded_jaccard": "the same, but an outline below 0.65 counts 0",
-    "accuracy": "share of all pixels that are right; flatters rare classes",
-    "sensitivity": "share of the true area that was found",
+    "dice": "overlap: twice the shared {area} over the sum of both {area}s; 1 is perfect",
+    "iou": "shared {area} over the {area} of both together; stricter than Dice",
+    "thresholded_jaccard": "the same, but counts 0 below 0.65",
+    "accuracy": "share of all {pixel}s that are right; flatters rare classes",
+    "sensitivity": "share of the true {area} that was found",
     "specificity": "share of the rest that was left alone",
-    "precision": "share of the predicted area that is right",
-    "npv": "share of the area left alone that is rightly so",
+    "precision": "share of the predicted {area} that is right",
+    "npv": "share of the {area} left alone that is rightly so",
     "fpr": "share of the rest that was marked; 0 is perfect",
-    "fdr": "share of the predicted area that is wrong; 0 is perfect",
-    "fnr": "share of the true area that was missed; 0 is perfect",
+    "fdr": "share of the predicted {area} that is wrong; 0 is perfect",
+    "fnr": "share of the true {area} that was missed; 0 is perfect",
     "mcc": "correlation of truth and prediction, fair to rare classes",
     "f1": "the same as Dice",
-    "boundary_iou": "overlap of bands along the outlines: how well edges fit",
-    "hd95": "distance in {unit} that 95 % of the outlines keep to; 0 is perfect",
-    "asd": "average distance between the outlines in {unit}; 0 is perfect",
-    "nsd": "share of both outlines that lie within {tolerance} {unit} of each other",
+    "boundary_iou": "overlap of bands along the {outline}s: how well edges fit",
+    "hd95": "distance in {unit} that 95 % of the {outline}s keep to; 0 is perfect",
+    "asd": "average distance between the {outline}s in {unit}; 0 is perfect",
+    "nsd": "share of both {outline}s that lie within {tolerance} {unit} of each other",
     "object_precision": "share of predicted objects that match a true one",
     "object_recall": "share of true objects that were found",
     "object_f1": "objects found and not invented, in one number",
@@ -64,19 +91,20 @@ def metric_label(metric: str) -> str:
     return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
 
 
-def metric_meaning(metric: str, *, tolerance: float, unit: str) -> str:
+def metric_meaning(metric: str, *, tolerance: float, unit: str, nouns: Nouns = IMAGES) -> str:
     """What a metric says, in plain words; its formula where there are none.
 
     Args:
         metric: Its key.
         tolerance: Distance that counts as no error.
         unit: Unit of distances.
+        nouns: What things are called.
 
     >>> metric_meaning("nsd", tolerance=2.0, unit="pixels")
     'share of both outlines that lie within 2 pixels of each other'
     """
     if metric in _MEANINGS:
-        return _MEANINGS[metric].format(tolerance=f"{tolerance:g}", unit=unit)
+        return _MEANINGS[metric].format(tolerance=f"{tolerance:g}", unit=unit, **nouns._asdict())
     return METRICS[metric].formula if metric in METRICS else ""
 
 
@@ -178,6 +206,7 @@ def headline(
     absent_classes: Sequence[str],
     warnings: int,
     trained_on: Sequence[str] = (),
+    nouns: Nouns = IMAGES,
 ) -> Headline:
     """The result in words, with the cautions that its reader needs.
 
@@ -192,11 +221,12 @@ def headline(
         absent_classes: Classes that none of the scored cases holds.
         warnings: How many warnings (and errors) the doctor gave.
         trained_on: Scored images that the model was trained on.
+        nouns: What things are called.
     """
     known = {name: value for name, value in baselines.items() if value is not None}
     best = max(known, key=lambda name: known[name]) if known else ""
     verdict = _verdict(mean, known[best] if best else None)
-    where = f"On {count(n, SPLIT_WORDS.get(split, split) + ' image')} of {dataset}"
+    where = f"On {count(n, f'{SPLIT_WORDS.get(split, split)} {nouns.image}')} of {dataset}"
     if mean.value is None:
         sentence = f"{where} no Dice could be computed, so nothing can be said about the model."
     else:
@@ -207,8 +237,8 @@ def headline(
         verdict=verdict,
         baseline=best,
         cautions=[
-            *_trained_on(trained_on, n),
-            *_cautions(verdict, split, n, groups, mean, weak_classes, absent_classes, warnings),
+            *_trained_on(trained_on, n, nouns.image),
+            *_cautions(verdict, split, n, groups, mean, weak_classes, absent_classes, warnings, nouns.image),
         ],
     )
 
@@ -240,13 +270,13 @@ def _against(verdict: str, best: str, rival: float | None) -> str:
     }[verdict]
 
 
-def _trained_on(names: Sequence[str], n: int) -> list[str]:
+def _trained_on(names: Sequence[str], n: int, image: str) -> list[str]:
     if not names:
         return []
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return [
-        f"The model was trained on {len(names)} of the {n} scored images ({shown}): the scores are better than those "
-        "of new images. Take these images out of the test."
+        f"The model was trained on {len(names)} of the {n} scored {image}s ({shown}): the scores are better than "
+        f"those of new {image}s. Take these {image}s out of the test."
     ]
 
 
@@ -259,11 +289,12 @@ def _cautions(
     weak: Sequence[str],
     absent: Sequence[str],
     warnings: int,
+    image: str,
 ) -> list[str]:
     said: list[str] = []
     if split != "test":
         words = SPLIT_WORDS.get(split, split)
-        said.append(f"These are {words} cases, not unseen test cases: expect lower scores on new images.")
+        said.append(f"These are {words} cases, not unseen test cases: expect lower scores on new {image}s.")
     if verdict in ("unclear", "below"):
         said.append(
             "The interval does not lie above the trivial baseline. Do not rely on this model before more training, "
@@ -271,12 +302,12 @@ def _cautions(
         )
     if n < FEW_CASES:
         said.append(
-            f"Only {count(n, 'image')} {'was' if n == 1 else 'were'} scored: one unusual image moves the mean by up to "
+            f"Only {count(n, image)} {'was' if n == 1 else 'were'} scored: one unusual {image} moves the mean by up to "
             f"{number(1 / max(n, 1), 2)}, and the interval itself is uncertain."
         )
     if groups < min(n, FEW_GROUPS):
         said.append(
-            f"The {n} images come from only {count(groups, 'group')}: images of one group resemble each other, "
+            f"The {n} {image}s come from only {count(groups, 'group')}: {image}s of one group resemble each other, "
             "so the result rests on few independent observations."
         )
     if mean.value is not None and mean.low is None:

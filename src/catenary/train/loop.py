@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,14 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from catenary.data.cases import Dataset
 from catenary.errors import TrainingError
+from catenary.io import image_size
 from catenary.losses import build_after_loss, build_loss, summed_over_processes
 from catenary.models.freezing import parameter_groups
 from catenary.predict.memory import keep_buffers
 from catenary.recipe import Recipe, Train
 from catenary.train.log import Log
 from catenary.train.patches import Batch, Patches, Store, prefetch
-from catenary.train.probe import fabric_precision
+from catenary.train.probe import fabric_precision, layout
 from catenary.train.schedule import Plateau, ema_average, rate
 from catenary.train.start import begin, check, hold, thaw
 from catenary.train.state import State, copied, has_checkpoint, restore, save, unwrapped
@@ -36,6 +38,8 @@ from catenary.types import Progress, silent
 
 __all__ = ["Job", "Judge", "Trained", "launch", "make_optimizer", "train"]
 
+#: Folder within the run of cases that do not fit into memory while it trains.
+CACHE = "cache"
 #: Seconds between checkpoints; a kill loses at most this much.
 CHECKPOINT_SECONDS = 30.0
 #: Validation may take this share of a budget in minutes; rounds that would exceed it are skipped.
@@ -133,6 +137,7 @@ def train(fabric: Fabric, job: Job, progress: Progress = silent, judge: Judge = 
     try:
         return _run(fabric, job, state, forward, log, progress, judge)
     finally:
+        shutil.rmtree(job.folder / CACHE / str(fabric.global_rank), ignore_errors=True)
         if log is not None:
             log.close()
 
@@ -152,10 +157,11 @@ def _run(
     after = None
     if job.recipe.model.fusion != "none":
         after = build_after_loss(job.recipe.loss, job.dataset.labels, reduce=summed_over_processes())
-    store = Store(job.dataset, job.train, job.recipe, limit=job.memory, training=True)
-    held = Store(job.dataset, job.val, job.recipe, limit=job.memory // 2)
+    cache = job.folder / CACHE / str(fabric.global_rank)
+    store = Store(job.dataset, job.train, job.recipe, limit=job.memory, training=True, disk=cache / "train")
+    held = Store(job.dataset, job.val, job.recipe, limit=job.memory // 2, disk=cache / "val")
     patches = Patches(store, job.recipe, rank=fabric.global_rank, world=fabric.world_size)
-    total = _total_steps(config, len(store), job.recipe.sample.batch * fabric.world_size)
+    total = _total_steps(config, _passes(job), job.recipe.sample.batch * fabric.world_size)
     channels_last = config.channels_last == "on"
     began, saved = time.perf_counter() - state.seconds, time.perf_counter()
     why = ""
@@ -224,8 +230,7 @@ def _start(fabric: Fabric, job: Job) -> tuple[State, Callable[[Tensor], Any]]:
     config = job.recipe.train
     check(job.recipe)
     module, told = begin(job.recipe, job.dataset.labels, resumed=job.resume and has_checkpoint(job.folder))
-    if config.channels_last == "on" and job.recipe.model.rank == 2:
-        module = module.to(memory_format=torch.channels_last)
+    module = module.to(memory_format=layout(job.recipe.model.rank, config.channels_last == "on"))
     average = copy.deepcopy(module)
     optimizer = make_optimizer(module, config, encoder_lr=job.recipe.transfer.encoder_lr)
     hold(module, job.recipe.transfer)  # after the optimiser was made, which holds what is set free later too
@@ -244,6 +249,13 @@ def _start(fabric: Fabric, job: Job) -> tuple[State, Callable[[Tensor], Any]]:
         start=told,
     )
     return state, wrapped
+
+
+def _passes(job: Job) -> int:
+    """What an epoch goes through: the cases, or their slices where a network of rank 2 sees volumes."""
+    if job.recipe.model.rank == job.dataset.rank:
+        return len(job.train)
+    return sum(image_size(job.dataset[name].images[0])[0] for name in job.train)
 
 
 def _total_steps(config: Train, cases: int, batch: int) -> int:
@@ -324,14 +336,20 @@ def _step(
 
 
 def _supervised(
-    outputs: Sequence[Tensor], target: Tensor, loss: Callable[[Tensor, Tensor], Tensor], scales: Sequence[int]
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    scales: Sequence[tuple[int, ...]],
 ) -> Tensor:
-    """Deep supervision (Lee et al. 2015): each output's loss against every ``scale``-th label, weighed 1 / scale."""
+    """Deep supervision (Lee et al. 2015): each output's loss against every ``scale``-th label along each axis.
+
+    The weights are 1 over the largest scale of an output.
+    """
     parts = []
     for scale, logits in zip(scales, outputs, strict=True):
-        every = slice(None, None, scale)
-        parts.append(loss(logits.float(), target[(slice(None), *(every for _ in target.shape[1:]))]) / scale)
-    return torch.stack(parts).sum() / sum(1 / scale for scale in scales)
+        every = (slice(None), *(slice(None, None, step) for step in scale))
+        parts.append(loss(logits.float(), target[every]) / max(scale))
+    return torch.stack(parts).sum() / sum(1 / max(scale) for scale in scales)
 
 
 def _validation_round(
@@ -367,6 +385,8 @@ def _validation_round(
             loss,
             device=fabric.device,
             channels_last=config.channels_last == "on",
+            rank=job.recipe.model.rank,
+            slices=job.recipe.model.slices,
         )
     state.validation_seconds += time.perf_counter() - start
     score = {"dice": found.dice, "iou": found.iou, "loss": -found.loss}[config.monitor]

@@ -10,20 +10,23 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.augment.batch import make_patch
+from catenary.augment.batch import make_patch, make_volume_patch
 from catenary.data.cases import Dataset
+from catenary.io.files import atomic
 from catenary.predict.prepare import Normaliser, prepare, resize_label
 from catenary.recipe import Recipe
 from catenary.types import IGNORE
 
-__all__ = ["Batch", "Case", "Patches", "Store", "prefetch"]
+__all__ = ["Batch", "Case", "Patches", "Store", "as_channels", "patch_of", "prefetch"]
 
 _POINTS = 4096
 _T = TypeVar("_T")
@@ -34,12 +37,12 @@ class Case:
     """One case at working resolution, ready for sampling.
 
     Attributes:
-        image: ``(h, w, c)`` in the file's own type.
-        label: uint8 ``(h, w)``.
+        image: ``(h, w, c)`` or ``(d, h, w, c)`` in the file's own type.
+        label: uint8 ``(h, w)`` or ``(d, h, w)``.
         scale, offset: Normalisation ``x * scale + offset``, one number a channel.
         clip: The range ``(low, high)`` of each channel before that, or None.
         extent: Intensity range that augmentation measures its changes against.
-        points: Class index -> some of its pixels ``(n, 2)`` as rows and columns.
+        points: Class index -> some of its pixels ``(n, rank)``, as rows and columns.
     """
 
     image: NDArray[Any]
@@ -54,19 +57,29 @@ class Case:
 class Store:
     """Cases at working resolution, read when first wanted and kept while they fit into `limit` bytes.
 
-    Those for `training` have their objects grown, where the recipe says so.
+    Those for `training` have their objects grown, where the recipe says so. With a folder on `disk`, cases that no
+    longer fit go there as memory maps, so that large volumes are read and resampled once.
     """
 
     def __init__(
-        self, dataset: Dataset, names: Sequence[str], recipe: Recipe, *, limit: int = 4 << 30, training: bool = False
+        self,
+        dataset: Dataset,
+        names: Sequence[str],
+        recipe: Recipe,
+        *,
+        limit: int = 4 << 30,
+        training: bool = False,
+        disk: Path | None = None,
     ) -> None:
         self.names = tuple(names)
         self._dataset = dataset
-        self._size = recipe.prepare.size
+        self._size, self._spacing = recipe.prepare.size, recipe.prepare.spacing
         self._dilate = recipe.sample.dilate if training else 0
         self._normaliser = Normaliser.from_config(recipe.prepare)
         self._limit = limit
+        self._disk = disk
         self._kept: OrderedDict[int, Case] = OrderedDict()
+        self._spilled: dict[int, Case] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -75,6 +88,8 @@ class Store:
 
     def __getitem__(self, index: int) -> Case:
         with self._lock:
+            if index in self._spilled:
+                return self._spilled[index]
             if index in self._kept:
                 self._kept.move_to_end(index)
                 return self._kept[index]
@@ -84,14 +99,17 @@ class Store:
                 self._kept[index] = case
                 self._bytes += case.image.nbytes + case.label.nbytes
             while self._bytes > self._limit and len(self._kept) > 1:
-                _, old = self._kept.popitem(last=False)
+                oldest, old = self._kept.popitem(last=False)
                 self._bytes -= old.image.nbytes + old.label.nbytes
+                if self._disk is not None and oldest not in self._spilled:
+                    image, label = (self._on_disk(oldest, what, getattr(old, what)) for what in ("image", "label"))
+                    self._spilled[oldest] = replace(old, image=image, label=label)
         return case
 
     def _load(self, index: int) -> Case:
         case = self._dataset[self.names[index]]
         image, label = self._dataset.read_pair(case)
-        prepared = prepare(image, self._normaliser, self._size)
+        prepared = prepare(image, self._normaliser, self._size, self._spacing)
         array, (scale, offset, low, high) = prepared.array, prepared.coefficients
         label = resize_label(label, array.shape[1:])
         truth = label if not self._dilate else grown(label, self._dilate)
@@ -112,10 +130,18 @@ class Store:
             points=points,
         )
 
+    def _on_disk(self, index: int, what: str, array: NDArray[Any]) -> NDArray[Any]:
+        assert self._disk is not None
+        path = self._disk / f"{index}_{what}.npy"
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r")
+        return mapped
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step sees: ``image (b, h, w, c)`` in the file's type, ``label (b, h, w)``, and the normalisation."""
+    """What a step sees: ``image (b, h, w, c)`` or ``(b, d, h, w, c)``, ``label`` without c, and the normalisation."""
 
     image: NDArray[Any]
     label: NDArray[np.uint8]
@@ -150,29 +176,36 @@ class Patches:
         recipe = self._recipe
         rng = np.random.default_rng([recipe.train.seed, sample])
         case = self.store[self._case_of(sample)]
-        height, width = case.label.shape
-        patch = (recipe.sample.patch[0], recipe.sample.patch[1])
+        shape, low, high = case.label.shape, *case.extent
+        patch = patch_of(recipe, len(shape))
         if case.points and rng.random() < recipe.sample.foreground:
             values = sorted(case.points)
             # The rarer a class in the case, the more often a patch is centred on it.
             weights = 1 / np.sqrt([len(case.points[v]) for v in values])
             where = case.points[values[rng.choice(len(values), p=weights / weights.sum())]]
-            row, column = where[rng.integers(len(where))]
             # Off-centre by up to a quarter, so that the network learns nothing from the position.
-            centre = (
-                float(row) + rng.uniform(-0.25, 0.25) * patch[0],
-                float(column) + rng.uniform(-0.25, 0.25) * patch[1],
-            )
+            found = where[rng.integers(len(where))]
+            centre = [float(p) + rng.uniform(-0.25, 0.25) * side for p, side in zip(found, patch, strict=True)]
         else:
-            centre = (rng.uniform(0, height), rng.uniform(0, width))
-        middle = (_inside(centre[0], height, patch[0]), _inside(centre[1], width, patch[1]))
-        low, high = case.extent
-        image, label = make_patch(
-            case.image, case.label, recipe.augment, centre=middle, patch=patch, rng=rng, low=low, high=high,
-            dates=1 if recipe.model.fusion == "none" else 2,
+            centre = [rng.uniform(0, side) for side in shape]
+        middle = tuple(_inside(c, n, p) for c, n, p in zip(centre, shape, patch, strict=True))
+        make: Callable[..., tuple[NDArray[Any], NDArray[np.uint8]]] = (
+            make_patch if len(shape) == 2 else make_volume_patch
+        )
+        cut = partial(
+            make, case.image, case.label, recipe.augment, centre=middle, patch=patch, rng=rng, low=low, high=high,
         )  # fmt: skip
+        if len(shape) == 2:
+            image, label = cut(dates=1 if recipe.model.fusion == "none" else 2)
+        else:
+            image, label = cut(flat=recipe.model.rank == 2)
         if case.clip is not None:
             image = np.clip(image, case.clip[0], case.clip[1]).astype(np.float32)
+        if len(shape) > recipe.model.rank:  # the neighbouring slices as channels of the one in the middle
+            return (
+                as_channels(image), label[len(label) // 2],
+                np.tile(case.scale, len(label)), np.tile(case.offset, len(label)),
+            )  # fmt: skip
         return image, label, case.scale, case.offset
 
     def _case_of(self, sample: int) -> int:
@@ -191,10 +224,33 @@ def grown(label: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     >>> grown(np.array([[0, 0, 1, 2, 0, 0, 255]], np.uint8), 1).tolist()
     [[0, 1, 1, 2, 2, 0, 255]]
     """
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     classes = np.where(label == IGNORE, 0, label).astype(np.uint8)
-    wide = np.asarray(cv2.dilate(classes, kernel), np.uint8)
+    if label.ndim == 3:
+        from scipy.ndimage import grey_dilation
+        from skimage import morphology
+
+        footprint: Any = morphology.ball(radius)  # type: ignore[no-untyped-call]
+        wide = np.asarray(grey_dilation(classes, footprint=footprint), np.uint8)
+    else:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        wide = np.asarray(cv2.dilate(classes, kernel), np.uint8)
     return np.where(label == 0, wide, label)
+
+
+def patch_of(recipe: Recipe, rank: int) -> tuple[int, ...]:
+    """Size of a training patch in a case of `rank` axes; a network of rank 2 sees a few slices of a volume.
+
+    >>> from catenary.recipe import override
+    >>> patch_of(override(Recipe(), ["sample.patch=[64,96]", "model.slices=3"]), 3)
+    (3, 64, 96)
+    """
+    patch = recipe.sample.patch
+    return patch if len(patch) == rank else (recipe.model.slices, *patch)
+
+
+def as_channels(slab: NDArray[Any]) -> NDArray[Any]:
+    """Slices ``(d, h, w, c)`` as channels ``(h, w, d * c)`` of one image, all channels of the first slice first."""
+    return np.ascontiguousarray(np.moveaxis(slab, 0, 2)).reshape(*slab.shape[1:3], -1)
 
 
 def _inside(centre: float, side: int, patch: int) -> int:

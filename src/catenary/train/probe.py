@@ -16,7 +16,7 @@ from catenary.plan import ENOUGH_STEPS, Speed
 from catenary.predict.memory import keep_buffers
 from catenary.recipe import Recipe, choose
 
-__all__ = ["best_device", "fabric_precision", "measure", "step_seconds"]
+__all__ = ["best_device", "fabric_precision", "layout", "measure", "step_seconds"]
 
 #: Share of a budget in minutes that timing may take, or little more.
 PROBE_SHARE = 0.06
@@ -34,13 +34,20 @@ def fabric_precision(precision: str) -> Literal["bf16-mixed", "32-true"]:
     return "bf16-mixed" if precision == "bf16" else "32-true"
 
 
+def layout(rank: int, channels_last: bool) -> torch.memory_format:
+    """Memory format of images or volumes, and of the weights of their convolutions."""
+    if not channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if rank == 2 else torch.channels_last_3d
+
+
 def step_seconds(
     recipe: Recipe, labels: LabelSet, *, device: str, precision: str, channels_last: bool, repeats: int = 2
 ) -> float:
     """Seconds of one training step (forward, loss, backward, optimiser) on random pixels; the fastest of `repeats`."""
     torch.manual_seed(0)
     module = build(**recipe.model.model_dump()).to(device)
-    memory = torch.channels_last if channels_last else torch.contiguous_format
+    memory = layout(recipe.model.rank, channels_last)
     module = module.to(memory_format=memory).train()
     loss = build_loss(recipe.loss, labels)
     optimizer = torch.optim.AdamW(module.parameters(), 1e-4)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,12 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from catenary.data.labels import LabelSet
-from catenary.train.patches import Case, Store
+from catenary.train.patches import Case, Store, as_channels
 
-__all__ = ["Validation", "validate"]
+__all__ = ["Validation", "to_network", "validate"]
 
-_WINDOW = 1024
+_T = TypeVar("_T")
+
+#: Sides of the windows that are validated, of images and of volumes.
+_WINDOW = {2: 1024, 3: 128}
 _WINDOWS_A_CASE = 4
+#: Slices of a volume that a network of rank 2 is validated on.
+_SLICES_A_CASE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ def validate(
     *,
     device: torch.device,
     channels_last: bool,
+    rank: int = 2,
+    slices: int = 1,
 ) -> Validation:
     """Score `module` (called through `forward`) on all cases of `store`."""
     was_training = module.training
@@ -55,17 +64,17 @@ def validate(
     for index in range(len(store)):
         case = store[index]
         counts = torch.zeros(3, table.shape[1], dtype=torch.float64)
-        for rows, columns in _windows(case.label.shape):
-            x, target = _tensors(case, rows, columns, device, channels_last)
+        for image, label in _parts(case, rank, slices):
+            x, target = _tensors(case, image, label, device, channels_last)
             logits = forward(x).float()
             losses.append(float(loss(logits, target)))
             answer = _decide(logits, labels)
-            truth = table[target.long()[0]].movedim(-1, 0).bool()
-            known = (target[0] != 255)[None]
+            truth = table[target.long()[0]].movedim(-1, 0).bool().flatten(1)
+            known = (target[0] != 255)[None].flatten(1)
             both, either = (answer & truth & known), answer & known
-            counts += torch.stack([both.sum((1, 2)), either.sum((1, 2)), (truth & known).sum((1, 2))]).cpu().double()
-            constant &= bool(torch.all(answer == answer[:, :1, :1]))
-            truth_varies |= bool(torch.any(truth != truth[:, :1, :1]))
+            counts += torch.stack([both.sum(1), either.sum(1), (truth & known).sum(1)]).cpu().double()
+            constant &= bool(torch.all(answer == answer[:, :1]))
+            truth_varies |= bool(torch.any(truth != truth[:, :1]))
         if labels.task == "exclusive":
             counts = counts[:, 1:]
         both_, predicted, true = counts
@@ -82,30 +91,42 @@ def validate(
 
 
 def _decide(logits: Tensor, labels: LabelSet) -> Tensor:
-    """Boolean answer ``(k, h, w)`` of one image."""
+    """Boolean answer ``(k, pixels)`` of one image."""
+    flat = logits[0].flatten(1)
     if labels.task != "exclusive":
-        return logits[0] > 0
-    winner = logits[0].argmax(0)
-    return winner[None] == torch.arange(logits.shape[1], device=logits.device)[:, None, None]
+        return flat > 0
+    return flat.argmax(0)[None] == torch.arange(logits.shape[1], device=logits.device)[:, None]
 
 
-def _windows(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
-    """The whole image, or a few evenly spaced windows of a large one."""
-    rows = [slice(a, min(a + _WINDOW, shape[0])) for a in range(0, shape[0], _WINDOW)]
-    columns = [slice(a, min(a + _WINDOW, shape[1])) for a in range(0, shape[1], _WINDOW)]
-    every = [(r, c) for r in rows for c in columns]
-    chosen = np.linspace(0, len(every) - 1, min(_WINDOWS_A_CASE, len(every))).round().astype(int)
-    return [every[i] for i in chosen]
+def _parts(case: Case, rank: int, slices: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    """The whole image, or a few evenly spaced parts of a large one; a volume as slices for a network of rank 2."""
+    shape = case.label.shape
+    if len(shape) > rank:
+        half = slices // 2
+        for middle in _evenly(range(shape[0]), _SLICES_A_CASE):
+            places = np.clip(np.arange(middle - half, middle + half + 1), 0, shape[0] - 1)
+            yield as_channels(case.image[places]), case.label[middle]
+        return
+    side = _WINDOW[rank]
+    cuts = [[slice(a, min(a + side, n)) for a in range(0, n, side)] for n in shape]
+    for window in _evenly([*product(*cuts)], _WINDOWS_A_CASE):
+        yield case.image[window], case.label[window]
+
+
+def _evenly(items: Sequence[_T], most: int) -> list[_T]:
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)]
 
 
 def _tensors(
-    case: Case, rows: slice, columns: slice, device: torch.device, channels_last: bool
+    case: Case, image: NDArray[Any], label: NDArray[np.uint8], device: torch.device, channels_last: bool
 ) -> tuple[Tensor, Tensor]:
-    image = case.image[rows, columns].astype(np.float32)
+    image = image.astype(np.float32)
+    copies = image.shape[-1] // len(case.scale)
     if case.clip is not None:
-        image = np.clip(image, *case.clip)
-    x = to_network(image[None], case.scale[None], case.offset[None], device, channels_last)
-    return x, torch.from_numpy(np.ascontiguousarray(case.label[None, rows, columns])).to(device)
+        image = np.clip(image, *(np.tile(end, copies) for end in case.clip))
+    scale, offset = (np.tile(v, copies)[None] for v in (case.scale, case.offset))
+    x = to_network(image[None], scale, offset, device, channels_last)
+    return x, torch.from_numpy(np.ascontiguousarray(label[None])).to(device)
 
 
 def to_network(
@@ -115,11 +136,12 @@ def to_network(
     device: torch.device,
     channels_last: bool,
 ) -> Tensor:
-    """``(b, h, w, c)`` pixels of any type as normalised float32 ``(b, c, h, w)`` on the device."""
-    if image.dtype == np.uint16:
-        image = image.astype(np.float32)  # torch lacks most arithmetic for unsigned 16 bit
+    """``(b, *s, c)`` pixels of any type as normalised float32 ``(b, c, *s)`` on the device."""
+    if image.dtype in (np.uint16, np.uint32):
+        image = image.astype(np.float32)  # torch lacks most arithmetic for unsigned types but 8 bit
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True).float()
-    a, b = (torch.from_numpy(v).to(device)[:, None, None, :] for v in (scale, offset))
+    each = (-1, *(1,) * (pixels.ndim - 2), pixels.shape[-1])
+    a, b = (torch.from_numpy(v).to(device).view(each) for v in (scale, offset))
     # A channels-first view of channels-last memory: no copy where the network wants that layout.
-    x = pixels.mul_(a).add_(b).permute(0, 3, 1, 2)
+    x = pixels.mul_(a).add_(b).movedim(-1, 1)
     return x if channels_last else x.contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from catenary.metrics.baselines import fit_baselines
 from catenary.metrics.evaluation import Comparison, DamageScorer, Evaluation, Scorer, has_damage_grades
 from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.plan import Plan
-from catenary.types import IGNORE, Progress, silent
+from catenary.types import IGNORE, Grid, Progress, silent
 from catenary.workflow.look import Known, as_dataset
 from catenary.workflow.run import EVALUATION, load, read_evaluation
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from catenary.predict import Card, Predictor
     from catenary.predict.engines import Samples
     from catenary.predict.quantities import CasePair
-    from catenary.report import GalleryCase, Measurement
+    from catenary.report import GalleryCase, Measurement, VolumeRow
 
 __all__ = ["calibrate", "compare", "evaluate", "evaluate_run"]
 
@@ -68,6 +69,8 @@ def evaluate(
     dataset = as_dataset(data)
     if dataset.labels.count != predictor.card.labels.count:
         dataset = dataset.with_classes(predictor.card.recipe.data.classes)
+    wish = predictor.card.recipe.data
+    dataset = dataset.with_regions(wish.regions).with_channels(wish.channels)
     _same_classes(predictor.card.labels, dataset.labels)
     names, train = _part(dataset, predictor.card.provenance.get("splits"), split)
     measured = _measure(predictor, dataset, names, train, split, progress)
@@ -94,50 +97,62 @@ def compare(run_a: str | Path, run_b: str | Path) -> Comparison:
 
 
 def calibrate(folder: Path, card: Card, known: Known, *, progress: Progress = silent) -> Card:
-    """Choose thresholds and learn the errors of what is measured, on the validation cases only."""
+    """Choose thresholds and tidying, and learn the errors of what is measured, on the validation cases only."""
     predictor = load(folder, engine="torch")
-    chosen, update = _look_at_validation(predictor, known, progress)
-    if chosen != predictor.card.thresholds:  # masks are others now, and so are their errors
-        predictor.card = predictor.card.model_copy(update={"thresholds": chosen})
-        _, update = _look_at_validation(predictor, known, progress)
-    return card.model_copy(update=update | {"thresholds": chosen})
+    thresholds, cleaning, update = _look_at_validation(predictor, known, progress)
+    if thresholds != predictor.card.thresholds:  # masks are others now, and so are their errors
+        predictor.card = predictor.card.model_copy(update={"thresholds": thresholds})
+        _, cleaning, update = _look_at_validation(predictor, known, progress)
+    if cleaning:
+        predictor.card = predictor.card.model_copy(update={"cleaning": cleaning})
+        _, _, update = _look_at_validation(predictor, known, progress)
+    return card.model_copy(update=update | {"thresholds": thresholds, "cleaning": cleaning})
 
 
 def _look_at_validation(
     predictor: Predictor, known: Known, progress: Progress
-) -> tuple[tuple[float, ...], dict[str, Any]]:
-    """The best thresholds, and the errors of shares and quantities at the present ones."""
+) -> tuple[tuple[float, ...], dict[str, tuple[str, ...]], dict[str, Any]]:
+    """The best thresholds, the tidying that pays, and the errors of shares and quantities at the present ones."""
+    from catenary.predict.cleaning import choose_steps, dice_of_steps
     from catenary.predict.quantities import case_pair
 
     labels, measures = known.dataset.labels, predictor.card.recipe.predict.measures
+    tidies = predictor.card.rank == 3 and predictor.card.recipe.predict.clean == "auto"
     candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
     dice: list[NDArray[np.float64]] = []
+    tidied: list[NDArray[np.float64]] = []
     shares: list[NDArray[np.float64]] = []
     pairs: list[CasePair] = []
     for done, name in enumerate(known.splits.val):
         case = known.dataset[name]
         image, label = known.dataset.read_pair(case)
-        prediction = predictor(image)
+        # Thresholds are chosen from probabilities, of which volumes keep none unasked.
+        prediction = predictor(image, probability=True if labels.task != "exclusive" else None)
         shares.append(_share_difference(label, prediction.mask, labels))
         if measures:
             pairs.append(case_pair(measures, case.group, image, label, prediction.mask, labels))
         if labels.task != "exclusive" and prediction.probability is not None:
             dice.append(_dice_at(label, prediction.probability, labels, candidates))
+        if tidies:
+            planes = _targets(prediction.mask, labels) if prediction.regions is None else prediction.regions
+            tidied.append(dice_of_steps(label, planes, labels))
         progress("choosing thresholds", done + 1, len(known.splits.val))
     errors = np.sqrt(np.mean(np.square(shares), axis=0)) if shares else np.zeros(len(labels.target_names))
     update = {
         "share_errors": {name: float(e) for name, e in zip(labels.target_names, errors, strict=True)},
         "quantities": tuple(pairs),
     }
+    cleaning = choose_steps(tidied, labels.target_names)
     if not dice:
-        return (), update
+        return (), cleaning, update
     mean = np.mean(dice, axis=0)
     middle = int(np.flatnonzero(candidates == 0.5)[0])
     best = mean.argmax(axis=0)
     gained = mean[best, np.arange(mean.shape[1])] - mean[middle] >= THRESHOLD_GAIN
     if not gained.any():
-        return (), update
-    return tuple(float(candidates[b]) if g else 0.5 for b, g in zip(best, gained, strict=True)), update
+        return (), cleaning, update
+    chosen = tuple(float(candidates[b]) if g else 0.5 for b, g in zip(best, gained, strict=True))
+    return chosen, cleaning, update
 
 
 def evaluate_run(
@@ -167,6 +182,7 @@ class Measured:
         evaluation: The scores.
         gallery: Cases to look at.
         shares: Share of each target in each case.
+        volumes: Volume of each target in each case, where the cases are volumes.
         quantities: Published quantities of each case, where the recipe names a set.
         curves: Those that are functions of a distance, mean over the cases: of the true and of the predicted masks.
         how: The engine and its tiles, and what they change, in words.
@@ -175,6 +191,7 @@ class Measured:
     evaluation: Evaluation
     gallery: tuple[GalleryCase, ...]
     shares: tuple[Measurement, ...]
+    volumes: tuple[VolumeRow, ...]
     quantities: dict[str, CasePair]
     curves: tuple[tuple[Curve, Curve], ...]
     how: dict[str, str]
@@ -188,7 +205,7 @@ def _started_from(plan: Plan, labels: LabelSet) -> Predictor | None:
     if not start or load_card(start).labels.names != labels.names or load_card(start).labels.regions != labels.regions:
         return None
     found = load(start, engine="torch")
-    return found if found.card.channels == plan.recipe.model.channels else None
+    return found if found.card.recipe.model.channels == plan.recipe.model.channels else None
 
 
 def _measure(
@@ -202,16 +219,16 @@ def _measure(
     before: Predictor | None = None,
 ) -> Measured:
     from catenary.predict.quantities import case_pair
-    from catenary.report import GalleryCase, pick_cases, to_rgb8
+    from catenary.report import gallery_cases, pick_cases, volume_rows
 
     labels = dataset.labels
-    spacing = dataset.grid.spacing
+    grid = _common_grid(dataset, names)
     baselines = fit_baselines(_training_pairs(dataset, train), labels)
-    scorer = Scorer(labels, spacing=spacing, unit=dataset.grid.unit)
-    rivals = {name: Scorer(labels, spacing=spacing) for name in baselines.names}
-    earlier = Scorer(labels, spacing=spacing, unit=dataset.grid.unit)
+    scorer, earlier = (Scorer(labels, spacing=grid.spacing, unit=grid.unit) for _ in range(2))
+    rivals = {name: Scorer(labels, spacing=grid.spacing, unit=grid.unit) for name in baselines.names}
     damage = DamageScorer(labels) if has_damage_grades(dataset) else None
     shares: list[Measurement] = []
+    volumes: list[VolumeRow] = []
     measures = predictor.card.recipe.predict.measures
     pairs: dict[str, CasePair] = {}
     curves: tuple[list[Sequence[Curve]], ...] = ([], [])
@@ -220,21 +237,24 @@ def _measure(
     for done, name in enumerate(names):
         case = dataset[name]
         image, label = dataset.read_pair(case)
+        own = image.grid.spacing if dataset.rank == 3 else None  # scans differ; pictures share the data set's
         if trained and content_hash(image.array) in trained:
             seen.append(name)
         if len(seams) < SEAM_IMAGES and (seam := predictor.seam_difference(image)) is not None:
             seams.append(seam)
         prediction = predictor(image)
         answer = prediction.mask if prediction.regions is None else prediction.regions
-        scorer.add(name, case.group, label, answer)
+        scores = scorer.add(name, case.group, label, answer, spacing=own)
         if before is not None:
             old = before(image)
-            earlier.add(name, case.group, label, old.mask if old.regions is None else old.regions)
+            answer = old.mask if old.regions is None else old.regions
+            earlier.add(name, case.group, label, answer, spacing=own)
         if damage is not None:
             damage.add(name, case.group, label, prediction.mask)
         for rival, guess in baselines.predict(image.array).items():
-            rivals[rival].add(name, case.group, label, guess)
+            rivals[rival].add(name, case.group, label, guess, spacing=own)
         shares += _share_rows(name, label, prediction.mask, labels)
+        volumes += volume_rows(scores, image.grid) if label.ndim == 3 else []
         if measures:
             pairs[name] = case_pair(measures, case.group, image, label, prediction.mask, labels)
             for side, mask in zip(curves, (label, prediction.mask), strict=True):
@@ -247,21 +267,27 @@ def _measure(
     evaluation = evaluation.model_copy(
         update={"trained_on": seen, "damage": damage.result() if damage else None, "gain": gain}
     )
-    gallery = []
+    gallery: list[GalleryCase] = []
     for name in pick_cases(evaluation, GALLERY):
         case = dataset[name]
         image, label = dataset.read_pair(case)
-        gallery.append(
-            GalleryCase(name=name, image=to_rgb8(image.array), truth=label, prediction=predictor(image).mask)
-        )
+        gallery += gallery_cases(name, image, label, predictor(image).mask)
     return Measured(
         evaluation=evaluation,
         gallery=tuple(gallery),
         shares=tuple(shares),
+        volumes=tuple(volumes),
         quantities=pairs,
         curves=tuple(zip(*(average(side) for side in curves), strict=True)),
         how=_how(predictor, dataset, names, seams),
     )
+
+
+def _common_grid(dataset: Dataset, names: Sequence[str]) -> Grid:
+    """What distances are measured in: the spacing that the data set states, or that its scans have."""
+    if dataset.grid.spacing is not None or dataset.rank == 2:
+        return dataset.grid
+    return dataset.read_image(dataset[names[0]]).grid
 
 
 def _how(predictor: Predictor, dataset: Dataset, names: Sequence[str], seams: Sequence[float]) -> dict[str, str]:
@@ -271,7 +297,8 @@ def _how(predictor: Predictor, dataset: Dataset, names: Sequence[str], seams: Se
         engine += f", another class than torch in full precision in {100 * predictor.drift:.3f} % of the pixels"
     if not seams:
         return {"engine": engine, "tiles": "every image in one piece"}
-    tile = "x".join(map(str, predictor.tiling(dataset.read_image(dataset[names[0]]).shape).tile))
+    first = dataset.read_image(dataset[names[0]])
+    tile = "x".join(map(str, predictor.tiling(first.shape, first.grid.spacing).tile))
     return {
         "engine": engine,
         "tiles": f"{tile} pixels; another class than in one piece in {100 * max(seams):.3f} % of the pixels at most "
@@ -284,8 +311,7 @@ def _samples(known: Known, card: Card) -> Samples:
     from catenary.predict.engines import Samples
 
     val, train = known.splits.val, known.splits.train
-    height, width = card.recipe.sample.patch
-    most = max(2, SAMPLED // (height * width))
+    most = max(2, SAMPLED // math.prod(card.recipe.sample.patch))
     ranges = _middles(known, card, train[:: max(1, len(train) // most)][:most])
     return Samples(check=_middles(known, card, val[: max(2, most // 4)]), ranges=ranges)
 
@@ -295,14 +321,20 @@ def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float
     from catenary.predict.prepare import Normaliser, prepare
     from catenary.predict.tiles import pad_to
 
-    height, width = card.recipe.sample.patch
+    recipe = card.recipe
+    patch = recipe.sample.patch
     tiles = []
     for name in names:
         image = known.dataset.read_image(known.dataset[name])
-        x = prepare(image, Normaliser.from_config(card.recipe.prepare), card.recipe.prepare.size).normalised()
-        rows, columns = max(0, x.shape[1] - height) // 2, max(0, x.shape[2] - width) // 2
-        x = x[:, rows : rows + height, columns : columns + width]
-        tiles.append(pad_to(x, (height, width)))
+        x = prepare(image, Normaliser.from_config(recipe.prepare), recipe.prepare.size, recipe.prepare.spacing)
+        pixels = x.normalised()
+        if pixels.ndim - 1 > len(patch):  # the middle slices of a volume, as channels
+            middle, half = pixels.shape[1] // 2, recipe.model.slices // 2
+            places = np.clip(np.arange(middle - half, middle + half + 1), 0, pixels.shape[1] - 1)
+            pixels = np.concatenate([pixels[:, place] for place in places])
+        starts = [max(0, side - wanted) // 2 for side, wanted in zip(pixels.shape[1:], patch, strict=True)]
+        pixels = pixels[:, *(slice(start, start + wanted) for start, wanted in zip(starts, patch, strict=True))]
+        tiles.append(pad_to(pixels, patch))
     return np.stack(tiles)
 
 

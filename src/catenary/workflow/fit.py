@@ -170,12 +170,15 @@ def train_model(
         resume=True,
         device=best_device(),
         spent=spent,
+        memory=int(plan.recipe.train.memory * 2**30),
     )
     trained = launch(job, progress=progress) if judge is None else launch(job, progress=progress, judge=judge)
     card = Card(
         recipe=plan.recipe,
         labels=known.dataset.labels,
-        channels=plan.recipe.model.channels,
+        channels=known.fingerprint.channels,
+        rank=known.fingerprint.rank,
+        channel_names=known.dataset.channel_names,
         dtype=known.fingerprint.dtype,
         scores={plan.recipe.train.monitor: trained.score},
         fingerprint=known.fingerprint.model_dump(mode="json"),

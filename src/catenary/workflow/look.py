@@ -24,7 +24,7 @@ from catenary.recipe import Recipe, choose, is_set, override, parse
 from catenary.recipes import PRESETS, RECIPES
 from catenary.types import Progress, silent
 
-__all__ = ["Inspection", "Known", "as_dataset", "as_recipe", "decide_plan", "get_to_know", "inspect", "plan"]
+__all__ = ["Inspection", "Known", "adapted", "as_dataset", "as_recipe", "decide_plan", "get_to_know", "inspect", "plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def get_to_know(
     data: str | Path | Dataset, recipe: Recipe, *, group: str | None = None, progress: Progress = silent
 ) -> Known:
     """Read everything once, let the doctor decide, divide, and measure the training part."""
-    dataset = as_dataset(data, group).with_classes(recipe.data.classes)
+    dataset = adapted(as_dataset(data, group), recipe)
     found = survey(dataset, progress=progress)
     stop_on_errors(examine(dataset, found))
     splits = split_cases(dataset, found, **recipe.split.model_dump())
@@ -171,6 +171,12 @@ def get_to_know(
         splits=splits,
         fingerprint=fingerprint(dataset, found, splits.train),
     )
+
+
+def adapted(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """The data set as a recipe wants to see it: its classes, regions and channels."""
+    wish = recipe.data
+    return dataset.with_classes(wish.classes).with_regions(wish.regions).with_channels(wish.channels)
 
 
 def decide_plan(

@@ -51,6 +51,7 @@ def _common(dataset: Dataset, card: Card, measured: Measured) -> dict[str, Any]:
         "evaluation": measured.evaluation,
         "gallery": measured.gallery,
         "measurements": measured.shares,
+        "volumes": measured.volumes,
         "share_errors": card.share_errors,
         "quantities": [
             QuantityRow(case=name, quantity=key, unit=unit, truth=truth, prediction=pair.prediction[key][1])

@@ -24,19 +24,24 @@ def predict(
     probability: bool = False,
     overlay: bool = False,
     overlap: float | None = None,
+    others: Sequence[str | Path] = (),
+    dicom_seg: bool = False,
     progress: Progress = silent,
 ) -> list[PredictionRecord]:
     """Write a mask for every input, and ``measurements.csv`` for all.
 
     Args:
         run: Folder of a run, or a model file.
-        inputs: Files, folders and globs.
+        inputs: Files, folders and globs; for scans also folders of a DICOM series, and cases whose sequences lie in
+            files of their own.
         out: Folder for the results, made when needed.
         engine: See `load`.
         tta: Average over flips; slower, a little better.
         probability: Write the probabilities too.
         overlay: Write pictures of the answer over the image too.
         overlap: Share of a tile that neighbours share; the model's own when None.
+        others: Further runs whose probabilities are averaged with this one's, such as other folds.
+        dicom_seg: Write the masks of DICOM series as DICOM segmentations too.
         progress: Called after each file.
 
     Returns:
@@ -49,5 +54,13 @@ def predict(
     """
     from catenary.predict import open_predictor, predict_files
 
-    predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap)
-    return predict_files(predictor, inputs, Path(out), probability=probability, overlay=overlay, progress=progress)
+    predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap, others=others)
+    return predict_files(
+        predictor,
+        inputs,
+        Path(out),
+        probability=probability,
+        overlay=overlay,
+        dicom_seg=dicom_seg,
+        progress=progress,
+    )
