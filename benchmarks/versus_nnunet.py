@@ -65,8 +65,8 @@ def train_theirs(known, folder, minutes, configuration):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     class Timed(nnUNetTrainer):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
+        def __init__(self, plans, configuration, fold, dataset_json, device):  # it looks at their names
+            super().__init__(plans, configuration, fold, dataset_json, device)
             self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 5, 1
             self.num_epochs, self.save_every = 10_000, 10_000
             self.began = None

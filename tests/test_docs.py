@@ -93,6 +93,7 @@ def test_places_for_one_line_exist():
 @pytest.mark.slow
 def test_readme_runs(tmp_path, monkeypatch, capsys):
     """The Python block and the command lines of the README, on a few phantom lesions and a budget of a few steps."""
+    from catenary.workflow.brains import write_brains
     from catenary.workflow.city import write_city
     from catenary.workflow.demo import write_phantom
 
@@ -107,6 +108,8 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
     for name, file in (("pre", "before.tif"), ("post", "after.tif"), ("buildings", "houses.gpkg")):
         city[name].rename(tmp_path / file)
     write_city(tmp_path / "xbd", tiles=(8, 96), seed=1)
+    write_brains(tmp_path / "scans", cases=6, size=(16, 24, 20), sequences=("flair",), layout="nnunet")
+    shutil.copy(tmp_path / "scans" / "imagesTr" / "brain_000_0000.nii.gz", tmp_path / "new.nii.gz")
     small = ["--set", "model.widths=[8,16]", "--set", "sample.patch=[64,64]", "--set", "sample.batch=2"]
 
     (python,) = blocks(ROOT / "README.md", "python")
@@ -124,15 +127,18 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
         for long, short in (
             ("--minutes 30", "--steps 4"),
             ("--minutes 60", "--steps 4"),
+            ("--minutes 20", "--steps 4"),
             ("--epochs 40", "--steps 4"),
             ("--trials 20 --minutes 3 --workers 2", "--trials 2 --steps 2 --space train.lr=1e-4..1e-2:log"),
         ):
             line = line.replace(long, short)
         more = small if words[0] in ("plan", "fit", "tune") and "model.depth=6" not in words else []
+        more = [word.replace("[64,64]", "[16,16,16]") for word in more] if "volumes" in words else more
         assert main(line.replace("model.depth=6", "model.depth=3").split() + more) == 0, line
     for written in (
         "masks/photo_mask.png",
         "masks/measurements.csv",
+        "masks/new_mask.nii.gz",
         "measured/report.json",
         "runs/deep/model.safetensors",
         "aligned/alignment.json",

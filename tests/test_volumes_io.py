@@ -14,7 +14,6 @@ import SimpleITK as sitk
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileMetaDataset
 from scipy.spatial.transform import Rotation
 
 from catenary.errors import InputError, OutputError
@@ -34,6 +33,7 @@ from catenary.io.dicomseg import read_dicom_seg, write_dicom_seg
 from catenary.io.dicomseries import LARGEST_ARCHIVE
 from catenary.io.orient import canonical_grid, canonical_shape, file_affine, from_file, to_file
 from catenary.types import Grid
+from dicoms import COLUMNS, ROWS, slice_of
 
 RNG = np.random.default_rng(0)
 SHAPE = (3, 4, 5)
@@ -326,34 +326,7 @@ def test_probabilities_of_volumes(tmp_path):
 
 # --- DICOM
 
-ROWS, COLUMNS, SLICES = 4, 5, 6
-
-
-def slice_of(index, pixels, *, series="1.2.3.4", **changes):
-    """One CT slice as a data set; a change to None deletes."""
-    file = Dataset()
-    file.file_meta = FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = pydicom.uid.CTImageStorage
-    file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = f"{series}.{index + 1}"
-    known = {
-        "PatientID": "p", "PatientName": "P^Q", "PatientBirthDate": "19700101", "PatientSex": "O", "StudyID": "1",
-        "StudyInstanceUID": "1.2.3", "StudyDate": "20200101", "StudyTime": "101010", "AccessionNumber": "1",
-        "ReferringPhysicianName": "", "SeriesInstanceUID": series, "SeriesNumber": 1, "InstanceNumber": index + 1,
-        "FrameOfReferenceUID": "1.2.9", "PositionReferenceIndicator": "", "Modality": "CT", "Manufacturer": "",
-        "ContentDate": "20200101", "ContentTime": "101010", "AcquisitionNumber": 1, "PatientPosition": "HFS",
-        "AcquisitionDate": "20200101", "AcquisitionTime": "101010", "KVP": 100.0,
-        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "Rows": ROWS, "Columns": COLUMNS, "BitsAllocated": 16,
-        "BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0, "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2", "PixelSpacing": [0.5, 0.75], "SliceThickness": 9.0,
-        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [-10.0, 5.0, 100 + 2.5 * index],
-        "RescaleSlope": 1, "RescaleIntercept": -1024, "RescaleType": "HU",
-    }  # fmt: skip
-    for keyword, value in {**known, **changes}.items():
-        if value is not None:
-            setattr(file, keyword, value)
-    file.PixelData = pixels.astype(np.uint16).tobytes()
-    return file
+SLICES = 6
 
 
 def save(folder, files):

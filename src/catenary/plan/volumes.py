@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from catenary.data.fingerprint import Fingerprint
 from catenary.plan.choices import Budget, Choices, levels_of
-from catenary.plan.common import FEW_CASES, base_width, widths_from
+from catenary.plan.common import base_width, widths_from
 
 __all__ = ["for_volumes", "vary_volumes"]
 
@@ -26,6 +26,8 @@ ANISOTROPIC = 2.0
 LEFT = 4
 #: Spacings of the scans that differ by no more than this are taken as one.
 ALIKE = 1.05
+#: With fewer training scans than this, augmentation is strong: a scan shows an organ from all sides at once.
+FEW_SCANS = 20
 #: Deepest network.
 LEVELS = 6
 #: Intensities below this in scans of whole numbers are Hounsfield units of air.
@@ -216,7 +218,7 @@ def _batch(choices: Choices, budget: Budget) -> None:
 def vary_volumes(choices: Choices, data: Fingerprint) -> None:
     """Decide the augmentation of volumes."""
     recipe, spacing = choices.recipe, _working_spacing(choices, data)
-    few, solid = data.cases < FEW_CASES, recipe.model.rank == 3 and max(spacing) <= ANISOTROPIC * min(spacing)
+    few, solid = data.cases < FEW_SCANS, recipe.model.rank == 3 and max(spacing) <= ANISOTROPIC * min(spacing)
     directed = data.directed or (False,) * 3
     flips = tuple(0.0 if meant else 0.5 for meant in directed)[-recipe.model.rank :]
     axes = [name for name, meant in zip("dhw", directed, strict=True) if meant]
@@ -232,6 +234,7 @@ def vary_volumes(choices: Choices, data: Fingerprint) -> None:
     )
     choices.decide(
         {
+            "augment.warp": 0.7 if few else 0.5,
             "augment.elastic": 0.2 if few else 0.1,
             "augment.elastic_sigma": 8.0,
             "augment.elastic_alpha": 60.0,

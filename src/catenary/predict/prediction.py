@@ -64,10 +64,14 @@ class Prediction:
             write_probability(path, self.probability, grid=self.grid)
 
     def overlay(self, *, alpha: float = 0.35) -> UInt8[np.ndarray, "h w 3"]:
-        """The image with the classes tinted and outlined."""
-        from catenary.data.contact import overlay, to_rgb
+        """The image with the classes tinted and outlined; of a volume the slice that holds most of them."""
+        from catenary.data.contact import fullest_slice, overlay, to_rgb
 
-        return overlay(to_rgb(self.image.array), self.mask, self.labels)
+        array, mask = self.image.array, self.mask
+        if mask.ndim == 3:
+            place = fullest_slice(mask)
+            array, mask = array[:1, place], mask[place]
+        return overlay(to_rgb(array), mask, self.labels)
 
     def save_overlay(self, path: str | Path) -> None:
         """Write `overlay` as a picture.
