@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catenary.augment.batch import make_volume_patch
+from catenary.augment.batch import PRESETS, make_volume_patch
 from catenary.augment.intensity import Tone, change_tone
 from catenary.augment.volume import STILL, Turn, draw_turn, sample_volume
 from catenary.data.labels import LabelSet
@@ -427,3 +427,25 @@ def test_an_axis_is_pooled_once_its_voxels_are_as_short():
     assert pooling((20, 160, 160), (5.0, 1.0, 1.0))[:3] == [(1, 2, 2), (1, 2, 2), (2, 2, 2)]
     assert pooling((64, 64, 64), (1.0, 1.0, 1.0)) == [(2, 2, 2)] * 4
     assert pooling((4, 64, 64), (1.0, 1.0, 1.0))[0] == (1, 2, 2)
+
+
+def test_a_volume_three_voxels_wide_is_no_colour_picture(tmp_path):
+    found = dataset(tmp_path, shape=(12, 10, 3))
+    image, label = found.read_pair(found.cases[0])
+    assert label.shape == (12, 10, 3)
+    np.testing.assert_array_equal(label, image.array[0] > 0.55)
+
+
+def test_the_preset_for_heads_turns_them_in_space():
+    preset = PRESETS["brain-3d"]
+    turns = [draw_turn(preset, np.random.default_rng(seed)) for seed in range(50)]
+    assert not any(turn.flip[0] for turn in turns)
+    assert max(abs(turn.rotate[1]) for turn in turns) > 10
+    assert all(turn.alpha > 0 for turn in turns)
+
+
+def test_an_empty_scan_is_said_to_be_empty():
+    model, _ = predictor(prepare__normalise="body")
+    found = model(Image(array=np.zeros((1, 16, 16, 16), np.float32), grid=Grid(spacing=(1.0,) * 3)))
+    assert not found.mask.any()
+    assert any("nothing to segment" in warning for warning in found.warnings)

@@ -17,10 +17,12 @@ __all__ = ["code", "colour", "decode", "histogram", "is_coloured", "pack", "unex
 def is_coloured(raw: Shaped[np.ndarray, "*s"]) -> bool:
     """Whether a mask as its file holds it is ``(h, w, 3)`` colours, and not numbers of ``(h, w)`` or ``(d, h, w)``.
 
+    Colours are unsigned; `catenary.io.read_mask` gives labels of a volume that is three voxels wide as signed numbers.
+
     >>> is_coloured(np.zeros((9, 9, 3), np.uint8)), is_coloured(np.zeros((3, 9, 9), np.uint8))
     (True, False)
     """
-    return raw.ndim == 3 and raw.shape[-1] == 3
+    return raw.ndim == 3 and raw.shape[-1] == 3 and raw.dtype.kind == "u"
 
 
 def decode(raw: Shaped[np.ndarray, "*s"], labels: LabelSet) -> UInt8[np.ndarray, "*t"]:

@@ -59,4 +59,5 @@ def scan_label(image: Image) -> Shaped[np.ndarray, "d h w"]:
             f"{image.source} holds {image.channels} volumes; a mask is one volume of whole numbers, one number a class"
         )
     array: NDArray[Any] = whole_numbers(image.array[0], image.source)
-    return array
+    # Three unsigned numbers side by side are a colour of a picture; labels of a scan three voxels wide are signed.
+    return array.astype(np.int32) if array.dtype.kind == "u" and array.shape[-1] == 3 else array

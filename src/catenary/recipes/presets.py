@@ -27,6 +27,12 @@ PRESETS: dict[str, Augment] = {
         elastic=1, elastic_alpha=720, elastic_sigma=24, intensity=1, gamma=0.2, brightness=0, contrast=0,
         noise=0, noise_probability=0, blur=0, blur_probability=0,
     ),
+    # The same in three dimensions: no head stands upside down, turned about all axes, a finer elastic field.
+    "brain-3d": Augment(
+        preset="brain-3d", flip=(0, 0.5, 0.5), warp=1, rotate=20, tilt=20, shift=0.1, shear=0.2, zoom=0.1,
+        elastic=1, elastic_alpha=240, elastic_sigma=12, intensity=1, gamma=0.2, brightness=0, contrast=0,
+        noise=0, noise_probability=0, blur=0, blur_probability=0,
+    ),
     # Everyday photos: up stays up, light and colour vary, the camera may blur.
     "photo": Augment(
         preset="photo", flip=(0, 0.5), warp=0.7, rotate=15, shear=0.1, zoom=0.25, elastic=0,
