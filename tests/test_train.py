@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
+from catenary.data.labels import LabelSet
 from catenary.data.layouts import open_dataset
 from catenary.errors import ModelError, TrainingError
 from catenary.recipe import Recipe, Train, choose
@@ -224,3 +225,15 @@ def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "last.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="cannot be read"):
         load_checkpoint(tmp_path / "last.safetensors")
+
+
+def test_grades_of_two_dates_are_told_only_where_something_is():
+    from catenary.train.validate import _decide
+
+    labels = LabelSet(names=("background", "whole", "damaged", "destroyed"))
+    # .45 background against three grades that share .55: something is there, and likeliest whole
+    logits = torch.log(torch.tensor([0.45, 0.25, 0.2, 0.1])).view(1, 4, 1)
+    assert _decide(logits, labels, graded=True)[:, 0].tolist() == [False, True, False, False]
+    assert _decide(logits, labels, graded=False)[:, 0].tolist() == [True, False, False, False]
+    sure = torch.log(torch.tensor([0.55, 0.45, 1e-6, 1e-6])).view(1, 4, 1)
+    assert _decide(sure, labels, graded=True)[:, 0].tolist() == [True, False, False, False]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from catenary.data.fingerprint import Fingerprint
 from catenary.plan.choices import Budget, Choices, Plan, Speed, levels_of
 from catenary.plan.common import (
+    ENOUGH_SLICES,
     ENOUGH_STEPS,
     WIDTHS,
     check,
@@ -21,7 +22,7 @@ from catenary.plan.images import for_images, vary_images
 from catenary.plan.volumes import for_volumes, vary_volumes
 from catenary.recipe import Recipe, choose, is_set
 
-__all__ = ["ENOUGH_STEPS", "Budget", "Plan", "Speed", "candidates", "levels_of", "plan"]
+__all__ = ["ENOUGH_SLICES", "ENOUGH_STEPS", "Budget", "Plan", "Speed", "candidates", "levels_of", "plan"]
 
 
 def candidates(fingerprint: Fingerprint, budget: Budget, recipe: Recipe) -> tuple[Recipe, ...]:

@@ -32,6 +32,7 @@ class Budget(BaseModel):
         memory: Bytes that training may use.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
         speeds: Timed steps of the `candidates`, narrow to wide.
+        enough: Steps below which a wider network is not worth its time.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +43,7 @@ class Budget(BaseModel):
     memory: int = 4 << 30
     device: str = "cpu"
     speeds: tuple[Speed, ...] = ()
+    enough: int = 400
 
 
 class Plan(BaseModel):

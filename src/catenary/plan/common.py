@@ -11,6 +11,7 @@ from catenary.plan.choices import Budget, Choices, levels_of
 from catenary.recipe import Recipe, choose
 
 __all__ = [
+    "ENOUGH_SLICES",
     "ENOUGH_STEPS",
     "FEW_CASES",
     "WIDTHS",
@@ -24,8 +25,9 @@ __all__ = [
 
 #: Base widths the planner considers, narrow to wide.
 WIDTHS = (8, 12, 16, 24, 32, 48, 64)
-#: Steps below which a wider network is not worth its time: it would see too few patches to use its capacity.
-ENOUGH_STEPS = 400
+#: Steps below which a wider network is not worth its time: it would see too few patches to use its capacity. Slices are
+#: many and show little each, so that a network of slices needs more.
+ENOUGH_STEPS, ENOUGH_SLICES = 400, 2000
 #: Steps after which an unlimited run is ended when nobody gives a budget.
 DEFAULT_STEPS = 2000
 #: Widest level; deeper levels keep it, as further doubling adds parameters but little accuracy.
@@ -61,7 +63,7 @@ def widths_from(base: int, levels: int) -> tuple[int, ...]:
 def base_width(budget: Budget, choices: Choices) -> tuple[int, str]:
     """Channels of the top level, the widest that makes enough steps, and why."""
     seconds = 60 * budget.minutes
-    fitting = [speed for speed in budget.speeds if seconds / speed.seconds >= ENOUGH_STEPS]
+    fitting = [speed for speed in budget.speeds if seconds / speed.seconds >= budget.enough]
     if budget.speeds:
         best = fitting[-1] if fitting else budget.speeds[0]
         choices.decide(

@@ -77,6 +77,9 @@ _MEANINGS = {
     "object_precision": "share of predicted objects that match a true one",
     "object_recall": "share of true objects that were found",
     "object_f1": "objects found and not invented, in one number",
+    "object_false_positives": "objects that were invented, a {image}; 0 is perfect",
+    "volume_difference": "how far the predicted {area} is from the true one; 0 is perfect",
+    "relative_volume_difference": "the same as a share of the true {area}",
 }
 
 SPLIT_WORDS = {"test": "test", "val": "validation", "train": "training"}

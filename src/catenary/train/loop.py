@@ -387,6 +387,7 @@ def _validation_round(
             channels_last=config.channels_last == "on",
             rank=job.recipe.model.rank,
             slices=job.recipe.model.slices,
+            graded=job.recipe.model.fusion != "none",
         )
     state.validation_seconds += time.perf_counter() - start
     score = {"dice": found.dice, "iou": found.iou, "loss": -found.loss}[config.monitor]

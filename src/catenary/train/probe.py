@@ -68,8 +68,10 @@ def step_seconds(
     return seconds
 
 
-def measure(candidates: Sequence[Recipe], labels: LabelSet, *, device: str, minutes: float) -> tuple[Speed, ...]:
-    """Time those of `candidates` (narrow to wide) among which the best width for `minutes` is to be found.
+def measure(
+    candidates: Sequence[Recipe], labels: LabelSet, *, device: str, minutes: float, enough: int = ENOUGH_STEPS
+) -> tuple[Speed, ...]:
+    """Time those of `candidates` (narrow to wide) among which the best width for `enough` steps in `minutes` is found.
 
     Precision and memory layout are compared once, on few patches; the fastest pair is used from then on. A middle
     width is timed first; the cost of the others is about proportional to the width to the power of 1.5, so that one or
@@ -90,7 +92,7 @@ def measure(candidates: Sequence[Recipe], labels: LabelSet, *, device: str, minu
 
     seconds, base = time_it(middle), candidates[middle].model.widths[0]
     if minutes and len(candidates) > 1:
-        allowed = 60 * minutes / ENOUGH_STEPS
+        allowed = 60 * minutes / enough
         guess = [i for i, c in enumerate(candidates) if seconds * (c.model.widths[0] / base) ** 1.5 <= allowed]
         index = guess[-1] if guess else 0
         while index not in speeds and time.perf_counter() < stop and time_it(index) > allowed and index > 0:

@@ -54,8 +54,13 @@ def validate(
     channels_last: bool,
     rank: int = 2,
     slices: int = 1,
+    graded: bool = False,
 ) -> Validation:
-    """Score `module` (called through `forward`) on all cases of `store`."""
+    """Score `module` (called through `forward`) on all cases of `store`.
+
+    With `graded`, something is there when the probability of the background is below one half, and is then of the
+    likeliest class, as `catenary.predict.predictor.Predictor.decide` has it for two dates.
+    """
     was_training = module.training
     module.eval()
     table = torch.from_numpy(labels.multi_hot()).to(device)
@@ -68,7 +73,7 @@ def validate(
             x, target = _tensors(case, image, label, device, channels_last)
             logits = forward(x).float()
             losses.append(float(loss(logits, target)))
-            answer = _decide(logits, labels)
+            answer = _decide(logits, labels, graded)
             truth = table[target.long()[0]].movedim(-1, 0).bool().flatten(1)
             known = (target[0] != 255)[None].flatten(1)
             both, either = (answer & truth & known), answer & known
@@ -90,12 +95,16 @@ def validate(
     )
 
 
-def _decide(logits: Tensor, labels: LabelSet) -> Tensor:
+def _decide(logits: Tensor, labels: LabelSet, graded: bool) -> Tensor:
     """Boolean answer ``(k, pixels)`` of one image."""
     flat = logits[0].flatten(1)
     if labels.task != "exclusive":
         return flat > 0
-    return flat.argmax(0)[None] == torch.arange(logits.shape[1], device=logits.device)[:, None]
+    winner = flat.argmax(0)
+    if graded:
+        nothing = flat.softmax(0)[0] >= 0.5
+        winner = torch.where(nothing, 0, flat[1:].argmax(0) + 1)
+    return winner[None] == torch.arange(logits.shape[1], device=logits.device)[:, None]
 
 
 def _parts(case: Case, rank: int, slices: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:

@@ -18,7 +18,7 @@ from catenary.data.layouts import open_dataset
 from catenary.data.splits import Splits, split_cases
 from catenary.data.survey import Survey, survey
 from catenary.errors import ConfigError, DataError, near_match
-from catenary.plan import Budget, Plan, candidates
+from catenary.plan import ENOUGH_SLICES, ENOUGH_STEPS, Budget, Plan, candidates
 from catenary.plan import plan as decide
 from catenary.recipe import Recipe, choose, is_set, override, parse
 from catenary.recipes import PRESETS, RECIPES
@@ -216,6 +216,7 @@ def decide_plan(
         steps=steps or recipe.train.steps,
         memory=memory,
         device=device,
+        enough=ENOUGH_SLICES if _of_slices(known, recipe) else ENOUGH_STEPS,
     )
     if recipe.transfer.init or recipe.transfer.weights:  # what cannot start is said before time is spent
         from catenary.train.start import begin
@@ -225,10 +226,20 @@ def decide_plan(
         return decide(known.fingerprint, budget, recipe)
     progress("timing a few steps", 0, 1)
     speeds = measure(
-        candidates(known.fingerprint, budget, recipe), known.dataset.labels, device=device, minutes=budget.minutes
+        candidates(known.fingerprint, budget, recipe),
+        known.dataset.labels,
+        device=device,
+        minutes=budget.minutes,
+        enough=budget.enough,
     )
     progress("timing a few steps", 1, 1)
     return decide(known.fingerprint, budget.model_copy(update={"speeds": speeds}), recipe)
+
+
+def _of_slices(known: Known, recipe: Recipe) -> bool:
+    """Whether the recipe asks for a network that sees volumes slice by slice."""
+    flat = recipe.model.slices > 1 or (is_set(recipe, "model.rank") and recipe.model.rank == 2)
+    return known.fingerprint.rank == 3 and flat
 
 
 def _with_defaults(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
