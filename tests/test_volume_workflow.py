@@ -9,6 +9,7 @@ import pytest
 
 import catenary
 from catenary import workflow
+from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError
 from catenary.io import read_image, read_mask
 from catenary.workflow.brains import write_brains
@@ -132,3 +133,14 @@ def test_epochs_of_slices_count_slices(heads, tmp_path):
     trained = len(run.splits.train)
     assert json.loads((run.path / "plan.json").read_text())["expected_steps"] == -(-trained * SIZE[0] // 24)
     assert catenary.load(run.path).card.provenance["training_steps"] == -(-trained * SIZE[0] // 24)
+
+
+def test_the_truth_is_shown_as_regions_answer():
+    from catenary.workflow.assess import _as_answered
+
+    labels = LabelSet(
+        names=("background", "necrosis", "oedema", "rest", "enhancing"),
+        regions={"whole": (1, 2, 3, 4), "core": (1, 3, 4), "enhancing": (4,)},
+    )
+    label = np.array([[0, 1, 2, 3, 4, 255]], np.uint8)
+    assert _as_answered(label, labels).tolist() == [[0, 1, 2, 1, 4, 255]]

@@ -271,7 +271,7 @@ def _measure(
     for name in pick_cases(evaluation, GALLERY):
         case = dataset[name]
         image, label = dataset.read_pair(case)
-        gallery += gallery_cases(name, image, label, predictor(image).mask)
+        gallery += gallery_cases(name, image, _as_answered(label, labels), predictor(image).mask)
     return Measured(
         evaluation=evaluation,
         gallery=tuple(gallery),
@@ -346,6 +346,17 @@ def _training_pairs(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[ND
 
 def _targets(label: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.bool_]:
     return np.stack([np.isin(label, members) for members in labels.target_members()])
+
+
+def _as_answered(label: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.uint8]:
+    """The truth as an answer shows it: classes that no region tells apart are one."""
+    from catenary.predict.prediction import paint_regions
+
+    if labels.task != "overlapping":
+        return label
+    painted = paint_regions(_targets(label, labels), labels)
+    painted[label == IGNORE] = IGNORE
+    return painted
 
 
 def _share_difference(label: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float64]:
