@@ -105,6 +105,7 @@ def train_theirs(known, folder, minutes, configuration):
     splits = [{"train": list(known.splits.train), "val": list(known.splits.val)}]
     (ready / "splits_final.json").write_text(json.dumps(splits))
     plans, record = (json.loads((ready / f"{what}.json").read_text()) for what in ("nnUNetPlans", "dataset"))
+    plans |= {"continue_training": False}
     trainer = Timed(plans=plans, configuration=configuration, fold=0, dataset_json=record, device=torch.device("cpu"))
     trainer.initialize()
     trainer.run_training()
@@ -118,6 +119,7 @@ def their_answers(trainer, known, raw):
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+    trainer.set_deep_supervision_enabled(False)
     predictor = nnUNetPredictor(device=torch.device("cpu"), verbose=False, allow_tqdm=False)
     predictor.manual_initialization(
         trainer.network, trainer.plans_manager, trainer.configuration_manager,
