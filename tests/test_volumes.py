@@ -161,6 +161,13 @@ def test_a_window_clips_before_all_else():
     np.testing.assert_allclose(values, [-2, -2, 0, 2])
 
 
+def test_statistics_are_those_of_the_window():
+    scan = np.array([[[[-3000, 0, 100, 3000]]]], np.int16)
+    scale, offset, low, high = Normaliser(mode="image", window=(0, 100)).coefficients(scan)
+    values = np.clip(scan[0, 0, 0], low[0], high[0]) * scale[0] + offset[0]
+    np.testing.assert_allclose(values, [-1, -1, 1, 1])
+
+
 # Patches
 
 
@@ -409,6 +416,14 @@ def test_steps_are_chosen_by_cases_that_had_no_say():
     assert choose_steps(dice[:2], ["cell"]) == {}  # too few to choose from
     clean = [dice_of_steps(truth, [truth == 1], CELL) for _ in range(4)]
     assert choose_steps(clean, ["cell"]) == {}
+
+
+def test_one_case_alone_does_not_choose_the_steps():
+    # Mean Dice gains by the first case only; whoever is left out says the contrary.
+    table = np.array([[[0.2], [0.9]], [[0.9], [0.85]], [[0.9], [0.85]], [[0.9], [0.85]]])
+    ways = np.concatenate([table, table[:, :1] - 0.3, table[:, :1] - 0.3], axis=1)
+    assert ways.mean(axis=0).argmax() == 1
+    assert choose_steps([*ways], ["cell"]) == {}
 
 
 def test_steps_of_the_card_reach_the_answer():

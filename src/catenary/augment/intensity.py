@@ -146,8 +146,7 @@ def _change_volume(image: NDArray[Any], tone: Tone, low: Level, high: Level) -> 
     from scipy.ndimage import gaussian_filter
 
     if tone.blur >= LEAST_BLUR:
-        sigma = tuple(tone.blur if side > 1 else 0.0 for side in image.shape[:3])
-        image = gaussian_filter(image, (*sigma, 0.0), mode="mirror", truncate=3.0)
+        image = gaussian_filter(image, (tone.blur, tone.blur, tone.blur, 0.0), mode="mirror", truncate=3.0)
     rows = image.reshape(-1, *image.shape[2:])
     return change_tone(rows, replace(tone, blur=0.0), low=low, high=high).reshape(image.shape)
 
