@@ -1,7 +1,5 @@
 """Pooling and kernels that differ from axis to axis: volumes whose slices lie further apart than their pixels."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -17,6 +15,7 @@ from catenary.models.layers import DOWNS, UPS
 from catenary.models.skips import SKIPS
 from catenary.recipe import Model
 from catenary.train.loop import _supervised
+from exported import check_exported
 from reach import farthest_by_axis
 
 #: Never pooled along d, nor looked at along d before the deepest level.
@@ -231,22 +230,8 @@ def test_each_output_is_held_against_the_labels_at_its_steps():
     ids=str,
 )
 def test_export_with_free_sizes(settings):
-    openvino = pytest.importorskip("openvino")
     network = UNet(**{**SMALL, "widths": (3, 4, 5), "convs": 1, **settings}).eval()
-    free = {0: torch.export.Dim("b", max=64)} | {
-        i: torch.export.Dim(n, min=8) for i, n in ((2, "d"), (3, "h"), (4, "w"))
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own tracing
-        program = torch.export.export(network, (torch.randn(2, 3, 10, 16, 24),), dynamic_shapes=(free,))
-        model = openvino.Core().compile_model(
-            openvino.convert_model(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-        )
-    x = torch.randn(1, 3, 9, 13, 18)
-    with torch.no_grad():
-        expected = network(x)
-        torch.testing.assert_close(program.module()(x), expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(torch.from_numpy(model(x.numpy())[0]), expected, atol=1e-4, rtol=1e-4)
+    check_exported(network, (2, 3, 10, 16, 24), (8, 8, 8), [(1, 3, 9, 13, 18)])
 
 
 # --- errors

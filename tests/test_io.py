@@ -30,6 +30,7 @@ from catenary.io import (
 from catenary.io.files import atomic, write_json, write_text
 from catenary.io.pixels import upright
 from catenary.types import Grid
+from damage import read_damaged
 
 RNG = np.random.default_rng(0)
 
@@ -423,15 +424,7 @@ def test_truncated_files_are_refused(tmp_path, name, capfd):
 def test_damaged_files_never_crash(tmp_path_factory, data, suffix):
     path = tmp_path_factory.mktemp("d") / f"a{suffix}"
     write_image(path, np.arange(3 * 32 * 24, dtype=np.uint8).reshape(3, 32, 24) // 3)
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content)
-    for read in (read_image, read_mask, image_size):
-        try:
-            read(path)
-        except InputError as error:
-            assert path.name in str(error)  # noqa: PT017 (either outcome is right; a message must name the file)
+    read_damaged(path, data)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -73,7 +73,7 @@ def test_the_doubling_depth_setting():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("model.depth=12", "levels halve a patch"),
+        ("model.depth=12", "patches of at least 4096 pixels"),
         ("model.channels=4", "images have 3"),
         ("model.classes=9", "needs 1"),
         ("prepare.mean=[1,2]", "2 numbers for 3 channels"),

@@ -4,6 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -409,6 +410,19 @@ def test_a_network_that_an_engine_cannot_run_goes_to_torch_and_it_is_said(conver
     with pytest.raises(ModelError, match=r"openvino cannot run this network \(no such operation\); use --engine torch"):
         open_predictor(converted[0], engine="openvino")
     assert "no such operation" in open_predictor(converted[0]).notes[0]
+
+
+def test_warnings_of_a_conversion_refuse_nothing(converted, monkeypatch):
+    here, done = converted
+    kind = engines.ENGINES["openvino"]
+
+    def complain(model, card, folder):
+        warnings.warn("an inner part will be renamed", FutureWarning, stacklevel=2)
+        kind.convert(model, card, folder)
+
+    monkeypatch.setitem(engines.ENGINES, "openvino", replace(kind, convert=complain))
+    assert open_predictor(here).notes == ()
+    assert len(done) == 1
 
 
 def test_an_engine_that_departs_from_torch_is_refused(converted, monkeypatch):

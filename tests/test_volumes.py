@@ -16,11 +16,12 @@ from catenary.data.layouts import open_dataset
 from catenary.errors import ConfigError, InputError
 from catenary.io import write_image, write_mask
 from catenary.plan.volumes import pooling
+from catenary.predict.bands import body_box
 from catenary.predict.card import Card
 from catenary.predict.cleaning import choose_steps, clean_label, clean_mask, dice_of_steps
 from catenary.predict.engines import Opened
 from catenary.predict.predictor import Predictor
-from catenary.predict.prepare import Normaliser, body_box
+from catenary.predict.prepare import Normaliser
 from catenary.predict.tiles import Tiling, blend, in_memory, pad_to
 from catenary.recipe import Augment, Recipe, choose
 from catenary.train.patches import Patches, Store, as_channels, grown
@@ -376,10 +377,20 @@ def test_models_that_answer_together_are_averaged():
         predictor(others=[stranger])
 
 
-def test_flips_are_averaged_over_all_axes():
-    model, engine = predictor(predict__tta=True)
-    model(scan((8, 16, 16)))
-    assert len(engine.shapes) == 8
+@pytest.mark.parametrize(
+    ("flip", "answers"), [((0.5, 0.5, 0.5), 8), ((0.0, 0.0, 0.5), 2), ((0.5, 0.5), 4), ((0.0,) * 3, 1)]
+)
+def test_flips_are_averaged_over_the_axes_that_training_mirrored(flip, answers):
+    model, engine = predictor(predict__tta=True, augment__flip=flip)
+    found = model(scan((8, 16, 16)))
+    assert len(engine.shapes) == answers
+    assert any("changes nothing" in warning for warning in found.warnings) == (answers == 1)
+    # the network's answer to the last flip alone: along w, which all of them have
+    if answers > 1:
+        moving, _ = predictor(predict__tta=True, augment__flip=flip, function=lambda x: np.roll(x[:, :1], 1, -1))
+        array = scan((8, 16, 16)).array
+        wanted = (np.roll(array, 1, -1) + np.roll(array, -1, -1)) / 2
+        np.testing.assert_allclose(moving(scan((8, 16, 16)), probability=True).probability, wanted, atol=1e-5)
 
 
 def test_an_image_is_no_volume():

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image as Pillow
 import catenary
 from catenary import workflow
 from catenary.errors import CatenaryError, ConfigError, DataError, InputError, ModelError, OutputError, TrainingError
+from catenary.predict import engines
 from catenary.workflow.demo import write_phantom
 
 QUICK = [
@@ -253,10 +256,20 @@ def test_every_error_is_ours():
     assert issubclass(DataError, CatenaryError)
 
 
+def test_the_report_says_why_the_fast_engine_was_refused(data, tmp_path, monkeypatch):
+    def fail(model, card, folder):
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setitem(engines.ENGINES, "openvino", replace(engines.ENGINES["openvino"], convert=fail))
+    run = workflow.fit(data, out=tmp_path / "run", steps=2, settings=QUICK[:-1])
+    assert "openvino cannot run this network (no such operation)" in (run.path / "report.html").read_text()
+
+
 def test_predict_on_the_command_line_imports_no_torch_with_a_kept_engine(data, tmp_path):
     pytest.importorskip("openvino", reason="the fast engine is not installed")
     settings = [*QUICK[:-1], "model.norm=batch"]
     run = workflow.fit(data, out=tmp_path / "run", steps=4, settings=settings)
+    assert re.findall("torch is used[^<]*", (run.path / "report.html").read_text()) == []
     code = (
         "import sys; from catenary import workflow;"
         f"workflow.predict({str(run.path)!r}, [{str(data / 'images')!r}], out={str(tmp_path / 'out')!r});"

@@ -145,20 +145,14 @@ def sample_volume(
 
 def _trace(turn: Turn, centre: Size3, patch: Size3, flat: bool) -> NDArray[np.float32]:
     """Place ``(d, h, w)`` in the volume of each voxel of the patch: ``(*patch, 3)``."""
-    region = patch if not turn.transpose else (patch[0], patch[2], patch[1])
-    axes = [np.arange(side) - (side - 1) / 2 for side in patch]
-    d, h, w = (-a if back else a for a, back in zip(axes, turn.flip, strict=True))
-    rows, columns = (w, h) if turn.transpose else (h, w)
-    # The axes that a row of the region runs along: with a transposition the patch's columns walk down its rows.
-    shape = patch
-    points = np.empty((*shape, 3), np.float32)
-    points[..., 0] = (d - turn.shift[0] * region[0])[:, None, None]
-    if turn.transpose:
-        points[..., 1] = (rows - turn.shift[1] * region[1])[None, None, :]
-        points[..., 2] = (columns - turn.shift[2] * region[2])[None, :, None]
-    else:
-        points[..., 1] = (rows - turn.shift[1] * region[1])[None, :, None]
-        points[..., 2] = (columns - turn.shift[2] * region[2])[None, None, :]
+    # Along which axis of the patch each axis of the region runs: exchanged, its rows stand in the patch's columns.
+    along = (0, 2, 1) if turn.transpose else (0, 1, 2)
+    region = tuple(patch[axis] for axis in along)
+    points = np.empty((*patch, 3), np.float32)
+    for axis, (beside, side) in enumerate(zip(along, region, strict=True)):
+        line = np.arange(side) - (side - 1) / 2
+        line = (-line if turn.flip[beside] else line) - turn.shift[axis] * side
+        points[..., axis] = line.reshape(tuple(-1 if other == beside else 1 for other in range(3)))
     if turn.alpha:
         points += _elastic(patch, turn, flat)
     points = points @ _inverse(turn, flat).T.astype(np.float32)

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catenary.data.extent import bounding_box, equivalent_diameter, find_body
 from catenary.data.hashing import SIDE, content_hash, pack, perceptual_hash, thumbnail, unpack
 from catenary.types import IGNORE
 
@@ -179,7 +180,7 @@ def image_facts(image: Shaped[np.ndarray, "c *s"], valid: Shaped[np.ndarray, "*s
     miniature = thumbnail(image)
     return {
         "size": image.shape[1:],
-        "body": _extent((image != image[:, *[slice(0, 1)] * rank]).any(0)),
+        "body": tuple(part.stop - part.start for part in bounding_box(find_body(image))),
         "channels": len(image),
         "dtype": image.dtype.name,
         "not_finite": not_finite,
@@ -206,21 +207,6 @@ def foreground_facts(image: Shaped[np.ndarray, "c *s"], label: UInt8[np.ndarray,
         return {}
     means, stds, quantiles = zip(*found, strict=True)
     return {"inside_mean": means, "inside_std": stds, "inside_quantiles": quantiles}
-
-
-def _extent(inside: Bool[np.ndarray, "*s"]) -> tuple[int, ...]:
-    """Size of the box around all that is true; 0 along each axis where nothing is."""
-    return tuple(part.stop - part.start for part in _box(inside))
-
-
-def _box(inside: Bool[np.ndarray, "*s"], margin: int = 0) -> tuple[slice, ...]:
-    """The box around all that is true, wider by a margin as far as the array goes; empty where nothing is."""
-    box = []
-    for axis, side in enumerate(inside.shape):
-        hit = np.flatnonzero(inside.any(tuple(a for a in range(inside.ndim) if a != axis)))
-        first, last = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 0)
-        box.append(slice(max(0, first - margin), min(side, last + margin)))
-    return tuple(box)
 
 
 def _extremes(values: NDArray[Any]) -> tuple[float, float, int]:
@@ -268,7 +254,7 @@ def label_facts(
     full = _FULL[label.ndim]
     steps = [max(1, -(-side // full)) for side in (label.shape if label.ndim == 3 else [max(label.shape)] * 2)]
     small = label[*(slice(None, None, step) for step in steps)]
-    small = np.ascontiguousarray(small[_box(small > 0, margin=1)])
+    small = np.ascontiguousarray(small[bounding_box(small > 0, margin=1)])
     objects, diameters = _objects(small, classes, float(np.prod(steps)))
     shown = label if label.ndim == 2 else label.max(0)
     miniature = cv2.resize(shown, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
@@ -309,13 +295,8 @@ def _objects(label: NDArray[np.uint8], classes: int, each: float) -> tuple[tuple
         area = np.sort(areas[(owner[1:] == index) & (areas >= _SPECK)])
         numbers.append(len(area))
         middle = np.searchsorted(np.cumsum(area), area.sum() / 2) if len(area) else 0
-        diameters.append(_diameter(each * area[middle], label.ndim) if len(area) else 0.0)
+        diameters.append(float(equivalent_diameter(each * area[middle], label.ndim)) if len(area) else 0.0)
     return tuple(numbers), tuple(diameters)
-
-
-def _diameter(content: float, rank: int) -> float:
-    """Of a disc of this area or a ball of this volume."""
-    return float(2 * np.sqrt(content / np.pi) if rank == 2 else np.cbrt(6 * content / np.pi))
 
 
 def _thickness(

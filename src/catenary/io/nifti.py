@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from catenary.errors import InputError, MissingExtra
 from catenary.io.files import atomic
-from catenary.io.orient import MILLIMETRES, canonical_grid, canonical_shape, file_affine, file_grid, to_file
+from catenary.io.orient import MILLIMETRES, canonical_grid, canonical_shape
 from catenary.io.pixels import check_size
-from catenary.io.scans import scan_image
+from catenary.io.scans import file_pixels, scan_image
 from catenary.types import Grid, Image
 
 __all__ = ["nifti_size", "read_nifti", "write_nifti"]
@@ -63,14 +63,10 @@ def write_nifti(
         MissingExtra: nibabel is not installed.
     """
     nib = _nibabel()
-    grid = file_grid(grid, array.shape[-3:])
-    if array.dtype in (np.bool_, np.float16):  # types that NIfTI has not
-        array = array.astype(np.uint8 if array.dtype == np.bool_ else np.float32)
-    pixels = to_file(array, grid)
-    if array.ndim == 4:
-        pixels = np.moveaxis(pixels, 0, -1) if len(array) > 1 else pixels[0]
-    affine = file_affine(grid, array.shape[-3:])
-    file = nib.Nifti1Image(pixels, affine, dtype=array.dtype)
+    pixels, affine = file_pixels(array, grid)
+    if pixels.ndim == 4:
+        pixels = np.moveaxis(pixels, 0, -1)
+    file = nib.Nifti1Image(pixels, affine, dtype=pixels.dtype)
     file.set_sform(affine, _SCANNER)
     file.set_qform(affine, _SCANNER)
     file.header.set_xyzt_units("mm")

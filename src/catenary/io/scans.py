@@ -10,11 +10,11 @@ from jaxtyping import Float64, Shaped
 from numpy.typing import NDArray
 
 from catenary.errors import InputError
-from catenary.io.orient import canonical_grid, from_file
+from catenary.io.orient import canonical_grid, file_affine, file_grid, from_file, to_file
 from catenary.io.pixels import whole_numbers
-from catenary.types import Image
+from catenary.types import Grid, Image
 
-__all__ = ["scan_image", "scan_label"]
+__all__ = ["file_pixels", "scan_image", "scan_label"]
 
 
 def scan_image(array: Shaped[np.ndarray, "c i j k"], affine: Float64[np.ndarray, "4 4"], path: Path) -> Image:
@@ -61,3 +61,25 @@ def scan_label(image: Image) -> Shaped[np.ndarray, "d h w"]:
     array: NDArray[Any] = whole_numbers(image.array[0], image.source)
     # Three unsigned numbers side by side are a colour of a picture; labels of a scan three voxels wide are signed.
     return array.astype(np.int32) if array.dtype.kind == "u" and array.shape[-1] == 3 else array
+
+
+def file_pixels(
+    array: Shaped[np.ndarray, "*c d h w"], grid: Grid | None
+) -> tuple[Shaped[np.ndarray, "*vector i j k"], Float64[np.ndarray, "4 4"]]:
+    """A volume as its file orders it, and the affine that goes with it; a single channel has no axis of its own.
+
+    Booleans and half floats, which scan formats have not, become uint8 and float32.
+
+    Args:
+        array: In canonical orientation.
+        grid: Of the file that it answers; None for one about the origin.
+
+    Raises:
+        InputError: The grid is one of a 2D image.
+    """
+    shape = array.shape[-3:]
+    placed = file_grid(grid, shape)
+    if array.dtype in (np.bool_, np.float16):
+        array = array.astype(np.uint8 if array.dtype == np.bool_ else np.float32)
+    pixels = to_file(array, placed)
+    return (pixels[0] if pixels.ndim == 4 and len(pixels) == 1 else pixels), file_affine(placed, shape)

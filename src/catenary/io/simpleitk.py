@@ -12,9 +12,9 @@ from jaxtyping import Float64, Shaped
 from numpy.typing import NDArray
 
 from catenary.errors import InputError, MissingExtra, writing
-from catenary.io.orient import canonical_grid, canonical_shape, file_affine, file_grid, to_file
+from catenary.io.orient import canonical_grid, canonical_shape
 from catenary.io.pixels import check_size
-from catenary.io.scans import scan_image
+from catenary.io.scans import file_pixels, scan_image
 from catenary.types import Grid, Image
 
 __all__ = ["itk_size", "read_itk", "write_itk"]
@@ -63,15 +63,9 @@ def write_itk(
         MissingExtra: SimpleITK is not installed.
     """
     sitk = _simpleitk()
-    grid = file_grid(grid, array.shape[-3:])
-    if array.dtype in (np.bool_, np.float16):  # types that ITK has not
-        array = array.astype(np.uint8 if array.dtype == np.bool_ else np.float32)
-    pixels = to_file(array, grid)
-    vector = pixels.ndim == 4 and len(pixels) > 1
-    pixels = pixels[0] if pixels.ndim == 4 and not vector else pixels
-    affine = file_affine(grid, array.shape[-3:])
+    pixels, affine = file_pixels(array, grid)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(pixels.T), isVector=vector)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(pixels.T), isVector=pixels.ndim == 4)
     image.SetSpacing(lengths.tolist())
     image.SetDirection((_LPS @ affine[:3, :3] / lengths).ravel().tolist())
     image.SetOrigin((_LPS @ affine[:3, 3]).tolist())

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
+from catenary.data.extent import bounding_box
 from catenary.data.labels import LabelSet
 from catenary.errors import InputError
 from catenary.measures.interfaces import crofton_weights
@@ -77,7 +78,7 @@ def solid_of(mask: Bool[np.ndarray, "d h w"], *, spacing: Sequence[float] | None
     (7162, 1786, 25.0, 26.0, 1)
     """
     steps = steps_of(spacing, 3)
-    body = mask[_box(mask)]
+    body = mask[bounding_box(mask)]
     if not body.size:
         return Solid()
     voxel = math.prod(steps)
@@ -136,15 +137,6 @@ def volume(
     return tuple(rows)
 
 
-def _box(mask: Array) -> tuple[slice, ...]:
-    """The smallest box around all that is True."""
-    sides = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        sides.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0))
-    return tuple(sides)
-
-
 def _main_part(body: Array) -> tuple[int, Array]:
     """Number of 26-connected parts, and the largest in its own box."""
     import cc3d
@@ -155,7 +147,7 @@ def _main_part(body: Array) -> tuple[int, Array]:
     if count == 1:
         return 1, body
     main = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    return int(count), main[_box(main)]
+    return int(count), main[bounding_box(main)]
 
 
 def _surface_area(body: Array, steps: tuple[float, ...]) -> float:

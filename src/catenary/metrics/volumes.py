@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from catenary.metrics.counts import Counts
 
-__all__ = ["Volumes", "measure_volumes", "relative_volume_difference", "volume_difference", "volume_unit"]
+__all__ = [
+    "Volumes",
+    "measure_volumes",
+    "relative_volume_difference",
+    "volume_difference",
+    "volume_of_pixel",
+    "volume_unit",
+]
 
 Array = NDArray[Any]
 
@@ -40,6 +47,18 @@ def volume_unit(unit: str | None, rank: int) -> str:
     return f"{unit}²"
 
 
+def volume_of_pixel(spacing: Sequence[float] | None, unit: str | None) -> float:
+    """Volume (3D) or area (2D) of one pixel in `volume_unit`; 1 without spacing.
+
+    >>> volume_of_pixel((2.0, 1.0, 1.0), "mm"), volume_of_pixel((0.5, 0.5), "um"), volume_of_pixel(None, None)
+    (0.002, 0.25, 1.0)
+    """
+    if spacing is None:
+        return 1.0
+    size = float(np.prod(spacing))
+    return size / 1000 if volume_unit(unit, len(spacing)) == "ml" else size
+
+
 def measure_volumes(c: Counts, *, spacing: Sequence[float] | None = None, unit: str | None = None) -> Volumes:
     """The volumes of targets from their pixels.
 
@@ -53,9 +72,7 @@ def measure_volumes(c: Counts, *, spacing: Sequence[float] | None = None, unit: 
     >>> float(found.true), float(found.predicted)
     (0.1, 0.3)
     """
-    size = 1.0 if spacing is None else float(np.prod(spacing))
-    if spacing is not None and volume_unit(unit, len(spacing)) == "ml":
-        size /= 1000
+    size = volume_of_pixel(spacing, unit)
     return Volumes(np.asarray((c.tp + c.fn) * size), np.asarray((c.tp + c.fp) * size))
 
 

@@ -7,6 +7,7 @@ import math
 from catenary.data.balance import class_weights_from
 from catenary.data.fingerprint import Fingerprint
 from catenary.errors import ConfigError
+from catenary.geometry import check_depth
 from catenary.plan.choices import Budget, Choices, levels_of
 from catenary.recipe import Recipe, choose
 
@@ -161,6 +162,11 @@ def check(recipe: Recipe, data: Fingerprint) -> None:
     problems = []
     if len(recipe.sample.patch) != recipe.model.rank:
         problems.append(f"sample.patch = {recipe.sample.patch} needs {recipe.model.rank} numbers")
+    else:
+        try:
+            check_depth(recipe.sample.patch, levels_of(recipe), recipe.model.pools)
+        except ConfigError as error:
+            problems.append(str(error))
     if recipe.model.rank > data.rank:
         problems.append(f"model.rank = {recipe.model.rank} is for volumes, found images; leave it out")
     elif recipe.model.slices % 2 == 0:
@@ -178,12 +184,6 @@ def check(recipe: Recipe, data: Fingerprint) -> None:
             )
     if len(recipe.prepare.window) not in (0, 2):
         problems.append(f"prepare.window = {recipe.prepare.window} needs two numbers, the lowest and the highest")
-    levels = levels_of(recipe)
-    if not recipe.model.pools and 2 ** (levels - 1) > min(recipe.sample.patch):
-        problems.append(
-            f"{levels} levels halve a patch of {'x'.join(map(str, recipe.sample.patch))} px to nothing; "
-            f"use model.depth <= {int(math.log2(min(recipe.sample.patch))) + 1} or a larger sample.patch"
-        )
     if recipe.augment.transpose and len(set(recipe.sample.patch[-2:])) != 1:
         problems.append("augment.transpose needs a square sample.patch; set it to 0 or make the patch square")
     if problems:

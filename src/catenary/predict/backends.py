@@ -188,15 +188,10 @@ def to_openvino(model: Path, card: Card, folder: Path) -> None:
 
 def to_onnx(model: Path, card: Card, folder: Path) -> None:
     """Write ``model.onnx``."""
-    import warnings
-
     import torch
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own
-        torch.onnx.export(
-            _exported(model, card), (), str(folder / "model.onnx"), dynamo=True, external_data=False, verbose=False
-        )
+    graph = _exported(model, card)
+    torch.onnx.export(graph, (), str(folder / "model.onnx"), dynamo=True, external_data=False, verbose=False)
 
 
 def openvino_precisions() -> tuple[str, ...]:

@@ -7,12 +7,12 @@ that had no say in the choice gain by it (leave one case out).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
+from catenary.data.extent import bounding_box
 from catenary.data.labels import LabelSet
 from catenary.types import IGNORE
 
@@ -33,7 +33,7 @@ def clean_mask(mask: Bool[np.ndarray, "*s"], steps: Sequence[str]) -> Bool[np.nd
     """
     if not steps or not mask.any():
         return mask
-    box = _box(mask)
+    box = bounding_box(mask)
     part: NDArray[np.bool_] = mask[box]
     if "largest" in steps:
         import cc3d
@@ -110,11 +110,3 @@ def choose_steps(dice: Sequence[NDArray[np.float64]], names: Sequence[str]) -> d
         if best and float(np.mean(nested) - own[:, 0].mean()) >= GAIN:
             chosen[name] = STEPS[best]
     return chosen
-
-
-def _box(mask: NDArray[Any]) -> tuple[slice, ...]:
-    box = []
-    for axis in range(mask.ndim):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-    return tuple(box)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -184,9 +185,14 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 @contextmanager
 def _running(name: str) -> Iterator[None]:
-    """Turn what an engine throws into a `ModelError`; each package has exceptions of its own."""
+    """Turn what an engine throws into a `ModelError`; each package has exceptions of its own.
+
+    Its warnings are about its own insides: nobody here can act on them, and as errors they would refuse the network.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (CatenaryError, MemoryError):
         raise
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
+from catenary.data.extent import equivalent_diameter
 from catenary.data.labels import LabelSet
+from catenary.metrics.volumes import volume_of_pixel, volume_unit
 from catenary.predict.prediction import as_regions
 from catenary.types import IGNORE, Grid
 
@@ -41,12 +42,12 @@ def measure(
     rows = []
     pixels, rank = max(1, int(np.count_nonzero(mask != IGNORE))), mask.ndim
     side = None if grid.pixel_size is None else grid.pixel_size ** (1 / rank)
+    in_ml = side is not None and volume_unit(grid.unit, rank) == "ml"
     for name, plane in zip(labels.target_names, as_regions(mask, labels), strict=True):
         sizes = _objects(plane)[1]
-        diameters = 2 * np.sqrt(sizes / math.pi) if rank == 2 else np.cbrt(6 * sizes / math.pi)
+        diameters = equivalent_diameter(sizes, rank)
         size = int(plane.sum())
         mean, median = (float(f(diameters)) if len(diameters) else 0.0 for f in (np.mean, np.median))
-        millilitres = rank == 3 and side is not None and grid.unit == "mm"
         rows.append(
             {
                 "class": name,
@@ -60,7 +61,7 @@ def measure(
                 "mean_diameter": None if side is None else mean * side,
                 "median_diameter": None if side is None else median * side,
                 "unit": grid.unit if side is not None else None,
-                "volume_ml": size * side**3 / 1000 if side is not None and millilitres else None,
+                "volume_ml": size * volume_of_pixel(grid.spacing, grid.unit) if in_ml else None,
             }
         )
     return tuple(rows)

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError
 from catenary.geometry import axes_of
 from catenary.io import read_image
 from catenary.predict.backends import Engine, least_sides
+from catenary.predict.bands import averaged, body_box, cropped, placed, slabs
 from catenary.predict.card import Card, load_card, model_path
 from catenary.predict.cleaning import clean_label, clean_mask
 from catenary.predict.engines import Opened, Samples, open_engine
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
-from catenary.predict.prepare import Coefficients, Normaliser, body_box, normalise, prepare, working_shape
+from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
 from catenary.predict.quantities import quantities
 from catenary.predict.resample import resample_bands, running_argmax
 from catenary.predict.tiles import Rows, Tiling, blend, in_memory, pad_to
@@ -48,7 +48,7 @@ class Predictor:
         card: What the model file says of itself.
         opened: The engine that runs it.
         overlap: How far neighbouring tiles overlap, see `catenary.recipe.Predict`.
-        tta: Average over flips.
+        tta: Average over flips, along the axes that training mirrored.
         halo: Throw the outer ring of each tile away instead of blending, so that the tiled answer equals the answer
             for the whole image (for networks whose normalisation does not look at the whole image).
         tile: Size of a tile ``(h, w)``; the recipe's when None.
@@ -88,6 +88,8 @@ class Predictor:
         self._overlap = card.recipe.predict.overlap if overlap is None else overlap
         self._tta = tta or card.recipe.predict.tta
         self._tile = tile or card.recipe.predict.tile
+        if self._tta and not self._mirrored():
+            self.notes += ("training mirrored no axis, so there are no flips to average over; --tta changes nothing",)
         self._axes = axes_of(**card.recipe.model.model_dump())
         self._halo = (0,) * len(self._axes)
         if halo or self._axes[0].valid:  # unpadded networks need real context around each tile
@@ -151,9 +153,9 @@ class Predictor:
         tiling = self._tiling(part.shape[1:])
         padded = pad_to(part, tiling.shape)
         volume_as_slices = len(tiling.shape) > self.card.recipe.model.rank
-        rows = _slabs(padded, tiling, self.card.recipe.model.slices) if volume_as_slices else in_memory(padded, tiling)
-        bands = _cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:])
-        return bands if part.shape == array.shape else _placed(bands, box, array.shape[1:], self.card.labels)
+        rows = slabs(padded, tiling, self.card.recipe.model.slices) if volume_as_slices else in_memory(padded, tiling)
+        bands = cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:])
+        return bands if part.shape == array.shape else placed(bands, box, array.shape[1:], self.card.labels)
 
     def blended(
         self, rows: Rows, tiling: Tiling, coefficients: Coefficients, *, first: int = 0, last: int | None = None
@@ -231,12 +233,19 @@ class Predictor:
         total = self.engine(x)
         if self._tta:
             total = total.copy()
-            axes = range(2, x.ndim)
+            axes = [2 + axis for axis in self._mirrored()]
             flips = [some for n in range(1, len(axes) + 1) for some in combinations(axes, n)]
             for some in flips:
                 total += np.flip(self.engine(np.ascontiguousarray(np.flip(x, some))), some)
             total /= 1 + len(flips)
         return total.reshape(-1, slabs, *total.shape[1:]).swapaxes(1, 2) if slabs else total
+
+    def _mirrored(self) -> tuple[int, ...]:
+        """Axes of the network along which training flipped its patches; an answer to other flips would be a guess."""
+        rank = self.card.recipe.model.rank
+        chances = self.card.recipe.augment.flip[-rank:]
+        first = rank - len(chances)
+        return tuple(first + axis for axis, chance in enumerate(chances) if chance > 0)
 
     def _segment(
         self, image: Image, keep: bool
@@ -320,77 +329,6 @@ def open_predictor(
     opened = open_engine(wanted, path, card, samples=samples)
     more = [open_predictor(one, engine=engine, tta=tta, overlap=overlap, halo=halo, tile=tile) for one in others]
     return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile, others=more)
-
-
-def averaged(streams: Sequence[Iterator[NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:
-    """Mean of several streams of bands ``(k, rows, *w)`` that cover the same rows, however each is cut.
-
-    >>> one = iter([np.zeros((1, 3, 2), np.float32)])
-    >>> other = iter([np.ones((1, 1, 2), np.float32), np.ones((1, 2, 2), np.float32)])
-    >>> [band[0, :, 0].tolist() for band in averaged([one, other])]
-    [[0.5], [0.5, 0.5]]
-    """
-    waiting: list[NDArray[np.float32] | None] = [None] * len(streams)
-    while True:
-        for index, stream in enumerate(streams):
-            if waiting[index] is None:
-                band = next(stream, None)
-                if band is None:
-                    return
-                waiting[index] = band.copy()  # the stream may overwrite it
-        bands = [band for band in waiting if band is not None]
-        rows = min(band.shape[1] for band in bands)
-        total = bands[0][:, :rows].copy()
-        for band in bands[1:]:
-            total += band[:, :rows]
-        total /= len(bands)
-        waiting = [band[:, rows:] if band.shape[1] > rows else None for band in bands]
-        yield total
-
-
-def _slabs(image: NDArray[Any], tiling: Tiling, slices: int) -> Rows:
-    """The `Rows` of a volume for a network that sees `slices` neighbours of each slice as channels."""
-    half = slices // 2
-
-    def rows(top: int) -> tuple[NDArray[Any], None]:
-        places = np.arange(top, top + tiling.tile[0])
-        last = image.shape[1] - 1
-        shifted = [image[:, np.clip(places + step, 0, last)] for step in range(-half, half + 1)]
-        return (np.concatenate(shifted) if half else shifted[0]), None
-
-    return rows
-
-
-def _cropped(bands: Iterator[NDArray[np.float32]], shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
-    """The bands without what was padded at the end of each axis."""
-    left = shape[0]
-    across = tuple(slice(0, side) for side in shape[1:])
-    for band in bands:
-        rows = min(left, band.shape[1])
-        if rows > 0:
-            yield band[:, :rows, *across]
-        left -= rows
-
-
-def _placed(
-    bands: Iterator[NDArray[np.float32]], box: tuple[slice, ...], shape: tuple[int, ...], labels: LabelSet
-) -> Iterator[NDArray[np.float32]]:
-    """Bands of a box as bands of the volume it lies in; outside is background."""
-
-    def empty(rows: int) -> NDArray[np.float32]:
-        found = np.zeros((labels.channels, rows, *shape[1:]), np.float32)
-        if labels.task == "exclusive":
-            found[0] = 1
-        return found
-
-    for _ in range(box[0].start):
-        yield empty(1)
-    for band in bands:
-        whole = empty(band.shape[1])
-        whole[:, :, *box[1:]] = band
-        yield whole
-    for _ in range(shape[0] - box[0].stop):
-        yield empty(1)
 
 
 def _as_image(source: str | Path | Image | NDArray[Any], card: Card) -> Image:

@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 
+from catenary.data.extent import find_body
 from catenary.predict.resample import resample_image, resample_label, working_shape_of
 from catenary.recipe import Prepare
 from catenary.types import Image
 
-__all__ = ["Normaliser", "Prepared", "body_box", "prepare", "resize_image", "resize_label", "working_shape"]
+__all__ = ["Normaliser", "Prepared", "prepare", "resize_image", "resize_label", "working_shape"]
 
 Vector = NDArray[np.float32]
 #: ``(scale, offset, low, high)``, each with one number a channel; the last two may be None.
@@ -63,7 +64,7 @@ class Normaliser:
             flat = flat[:, valid.ravel()]
         low = high = None
         if self.mode == "body":
-            inside = _inside(array).ravel()
+            inside = find_body(array).ravel()
             flat = array.reshape(channels, -1)[:, inside] if inside.any() else flat
         if self.window:
             bottom, top = self.window
@@ -91,32 +92,6 @@ class Normaliser:
             scale[half:], offset[half:] = gain * scale[:half], shift * scale[:half] + offset[:half]
         bounds = (None, None) if low is None or high is None else (low.astype(np.float32), high.astype(np.float32))
         return scale.astype(np.float32), offset.astype(np.float32), *bounds
-
-
-def _inside(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where something is: the voxels that differ, in any channel, from what most corners hold."""
-    corners = array[(slice(None), *(slice(None, None, max(1, side - 1)) for side in array.shape[1:]))]
-    empty = np.median(corners.reshape(len(array), -1), axis=1).astype(array.dtype)
-    found: NDArray[np.bool_] = array[0] != empty[0]
-    for plane, nothing in zip(array[1:], empty[1:], strict=True):
-        found |= plane != nothing
-    return found
-
-
-def body_box(array: Shaped[np.ndarray, "c *s"], *, margin: int = 0) -> tuple[slice, ...]:
-    """The box around what is not empty, `margin` voxels wider; the whole where nothing is.
-
-    >>> scan = np.zeros((1, 9, 9, 9)); scan[0, 4:6, 3, 2:8] = 1
-    >>> body_box(scan)
-    (slice(4, 6, None), slice(3, 4, None), slice(2, 8, None))
-    """
-    inside = _inside(array)
-    box = []
-    for axis, side in enumerate(inside.shape):
-        used = np.flatnonzero(inside.any(axis=tuple(other for other in range(inside.ndim) if other != axis)))
-        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, side)
-        box.append(slice(max(0, low - margin), min(side, high + margin)))
-    return tuple(box)
 
 
 def _matched(flat: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

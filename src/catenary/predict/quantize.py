@@ -30,7 +30,7 @@ def can_quantize() -> bool:
     return find_spec("nncf") is not None
 
 
-def quantize(folder: Path, tiles: Float32[np.ndarray, "n c h w"]) -> None:
+def quantize(folder: Path, tiles: Float32[np.ndarray, "n c *s"]) -> None:
     """Write `QUANTIZED` beside ``model.xml``: weights per channel, activations per tensor (Jacob et al. 2018).
 
     Args:
@@ -49,7 +49,7 @@ def quantize(folder: Path, tiles: Float32[np.ndarray, "n c h w"]) -> None:
         raise ModelError(f"the network cannot be quantized: {reason}")
 
 
-def _quantize(folder: Path, tiles: Float32[np.ndarray, "n c h w"]) -> None:
+def _quantize(folder: Path, tiles: Float32[np.ndarray, "n c *s"]) -> None:
     openvino = import_openvino()
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters

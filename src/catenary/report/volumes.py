@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from catenary.metrics.evaluation import CaseScores
 from catenary.metrics.registry import METRICS
+from catenary.metrics.volumes import volume_of_pixel, volume_unit
 from catenary.report.charts import bland_altman
 from catenary.report.data import GalleryCase, VolumeRow
 from catenary.report.document import Document, VolumeEntry
@@ -101,8 +102,7 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """The largest connected region of a mask; None where it is empty."""
     if not mask.any():
         return None
-    pieces = cc3d.connected_components(mask, connectivity=26)  # as where objects are counted
-    largest: NDArray[np.bool_] = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+    largest: NDArray[np.bool_] = cc3d.largest_k(mask, k=1, connectivity=26) > 0  # as where objects are counted
     return largest
 
 
@@ -127,11 +127,8 @@ def _measure(voxels: int, grid: Grid) -> tuple[float, str]:
     >>> _measure(500, Grid(spacing=(2.0, 1.0, 1.0), unit="mm")), _measure(500, Grid())
     ((1.0, 'ml'), (500.0, 'voxels'))
     """
-    if grid.pixel_size is None or not grid.unit:
-        return float(voxels), "voxels"
-    if grid.unit == "mm":
-        return voxels * grid.pixel_size / 1000, "ml"
-    return voxels * grid.pixel_size, f"{grid.unit}³"
+    spacing, unit = (grid.spacing, grid.unit) if grid.unit else (None, None)
+    return voxels * volume_of_pixel(spacing, unit), volume_unit(unit if spacing else None, 3)
 
 
 def volume_rows(case: CaseScores, grid: Grid) -> list[VolumeRow]:

@@ -114,6 +114,7 @@ def _look_at_validation(
 ) -> tuple[tuple[float, ...], dict[str, tuple[str, ...]], dict[str, Any]]:
     """The best thresholds, the tidying that pays, and the errors of shares and quantities at the present ones."""
     from catenary.predict.cleaning import choose_steps, dice_of_steps
+    from catenary.predict.prediction import as_regions
     from catenary.predict.quantities import case_pair
 
     labels, measures = known.dataset.labels, predictor.card.recipe.predict.measures
@@ -134,7 +135,7 @@ def _look_at_validation(
         if labels.task != "exclusive" and prediction.probability is not None:
             dice.append(_dice_at(label, prediction.probability, labels, candidates))
         if tidies:
-            planes = _targets(prediction.mask, labels) if prediction.regions is None else prediction.regions
+            planes = as_regions(prediction.mask, labels) if prediction.regions is None else prediction.regions
             tidied.append(dice_of_steps(label, planes, labels))
         progress("choosing thresholds", done + 1, len(known.splits.val))
     errors = np.sqrt(np.mean(np.square(shares), axis=0)) if shares else np.zeros(len(labels.target_names))
@@ -295,6 +296,7 @@ def _how(predictor: Predictor, dataset: Dataset, names: Sequence[str], seams: Se
     engine = predictor.engine.name
     if "fp32" not in engine or not engine.startswith("torch"):
         engine += f", another class than torch in full precision in {100 * predictor.drift:.3f} % of the pixels"
+    engine = "; ".join([engine, *predictor.notes])
     if not seams:
         return {"engine": engine, "tiles": "every image in one piece"}
     first = dataset.read_image(dataset[names[0]])
@@ -344,35 +346,34 @@ def _training_pairs(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[ND
         yield image.array, label
 
 
-def _targets(label: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.bool_]:
-    return np.stack([np.isin(label, members) for members in labels.target_members()])
-
-
 def _as_answered(label: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.uint8]:
     """The truth as an answer shows it: classes that no region tells apart are one."""
-    from catenary.predict.prediction import paint_regions
+    from catenary.predict.prediction import as_regions, paint_regions
 
     if labels.task != "overlapping":
         return label
-    painted = paint_regions(_targets(label, labels), labels)
+    painted = paint_regions(as_regions(label, labels), labels)
     painted[label == IGNORE] = IGNORE
     return painted
 
 
 def _share_difference(label: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.float64]:
+    from catenary.predict.prediction import as_regions
+
     known = label != IGNORE
-    truth, answer = _targets(label, labels)[:, known], _targets(mask, labels)[:, known]
+    truth, answer = as_regions(label, labels)[:, known], as_regions(mask, labels)[:, known]
     difference: NDArray[np.float64] = answer.mean(axis=1) - truth.mean(axis=1)
     return difference
 
 
 def _share_rows(name: str, label: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> list[Measurement]:
+    from catenary.predict.prediction import as_regions
     from catenary.report import Measurement
 
     known = label != IGNORE
     if not known.any():
         return []
-    truth, answer = _targets(label, labels)[:, known].mean(axis=1), _targets(mask, labels)[:, known].mean(axis=1)
+    truth, answer = as_regions(label, labels)[:, known].mean(axis=1), as_regions(mask, labels)[:, known].mean(axis=1)
     return [
         Measurement(case=name, target=target, truth=float(t), prediction=float(p))
         for target, t, p in zip(labels.target_names, truth, answer, strict=True)
@@ -383,8 +384,10 @@ def _dice_at(
     label: NDArray[np.uint8], probability: NDArray[np.float32], labels: LabelSet, candidates: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Dice ``(candidates, targets)`` of one image; 1 where truth and answer are both empty."""
+    from catenary.predict.prediction import as_regions
+
     known = label != IGNORE
-    truth = _targets(label, labels)[:, known]
+    truth = as_regions(label, labels)[:, known]
     values = probability[-len(truth) :][:, known]
     rows = []
     for threshold in candidates:
