@@ -624,12 +624,13 @@ def test_the_table_lists_exactly_what_is_measured():
         measure_all("microstructure", np.zeros((8, 8, 8), np.uint8), THREE, Grid()),
         measure_all("lesion", np.zeros((8, 8), np.uint8), SKIN, Grid(), image=image),
         measure_all("volume", np.zeros((8, 8, 8), np.uint8), SKIN, Grid()),
+        measure_all("disc", np.zeros((8, 8), np.uint8), LabelSet(names=("background", "rim", "cup")), Grid()),
     ]
     names = {row.name for rows in shown for row in rows.values()}
     assert names == set(QUANTITIES)
     table = {line.split()[0] for line in registry.__doc__.splitlines() if line and line.split()[0] in QUANTITIES}
     assert table == names
-    assert set(MEASURES) == {"microstructure", "lesion", "volume"}
+    assert set(MEASURES) == {"microstructure", "lesion", "volume", "disc"}
 
 
 def test_rows_have_units_and_pixels():

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from catenary.errors import ConfigError, near_match
 
 __all__ = [
+    "CLASSIFIERS",
     "FUSIONS",
     "RADII",
     "TOPOLOGIES",
@@ -44,6 +45,8 @@ RADII: dict[str, Callable[[int, int, int], int]] = {
 }
 #: Ways in which a decoder joins levels; `catenary.models.decoders.DECODERS` has the networks' parts.
 TOPOLOGIES = ("unet", "nested", "unet3plus")
+#: Networks whose answer is one for a whole image, and which nothing below asks about; `catenary.models.classifier`.
+CLASSIFIERS = ("classifier", "encoder_classifier", "glaucoma_cnn", "glaucoma_cnn_pool")
 #: How a network for two dates joins them; `catenary.models.siamese` has the network.
 FUSIONS = ("none", "decision", "feature")
 #: How far the head that joins them sees: two 3x3 convolutions.

@@ -78,6 +78,7 @@ class Split(Config):
     )
     ordered: bool = Field(False, description="split along the order of the names (slices of a volume), in blocks")
     gap: Annotated[int, Field(ge=0)] = Field(0, description="cases left out on each side of a cut, when ordered")
+    source: str = Field("", description="source (clinic, camera, data set) held out as the test part; '' for none")
     seed: int = Field(0, description="seed of the division")
 
 
@@ -144,7 +145,9 @@ class Model(Config):
     norm: Literal["batch", "instance", "group", "none"] = Field("batch", description="normalisation")
     activation: str = Field("relu", description="relu, leaky_relu, elu, gelu, silu, ...")
     bias: bool = Field(False, description="convolutions keep a bias beside a normalisation")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout at the two deepest levels")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="dropout at the two deepest levels, or in front of the logits of whole images"
+    )
     down: Literal["max", "mean", "conv"] = Field("max", description="how the encoder halves")
     up: Literal["transpose", "resize", "resize_conv", "nearest"] = Field(
         "transpose", description="how the decoder enlarges"
@@ -166,6 +169,12 @@ class Model(Config):
     bridge: Annotated[int, Field(ge=0)] = Field(0, description="convolutions on that encoder's deepest feature")
     tail: Annotated[int, Field(ge=0)] = Field(2, description="convolutions of the steps up that have no skip")
     head: Literal[1, 3] = Field(1, description="pixels a side of the last convolution, with such an encoder")
+    hidden: Annotated[int, Field(ge=0)] = Field(
+        0, description="units of a dense layer in front of the logits of a network for whole images; 0: none"
+    )
+    side: Annotated[int, Field(ge=0)] = Field(
+        0, description="side in pixels of the one image size that a network for whole images takes; 0: any size"
+    )
 
 
 class Transfer(Config):
@@ -250,6 +259,7 @@ class Sample(Config):
     patch: Size = Field((256, 256), description="patch size (h, w), or (d, h, w) for a network of rank 3")
     batch: Annotated[int, Field(ge=1)] = Field(8, description="patches a step and device")
     foreground: Fraction = Field(0.33, description="share of patches centred on a foreground pixel, rare class first")
+    balance: bool = Field(False, description="draw images of each class equally often, where images have one class")
     dilate: Annotated[int, Field(ge=0)] = Field(
         0, description="pixels by which objects are grown in the training labels, later classes over earlier ones"
     )
@@ -295,11 +305,17 @@ class Predict(Config):
     thresholds: tuple[Fraction, ...] = Field(
         (), description="threshold of each logit (binary, overlapping); () for 0.5"
     )
+    sensitivity: Fraction = Field(
+        0.0,
+        description="what the threshold of two whole-image classes shall reach on validation; 0 for this and the "
+        "specificity takes the largest sum of both",
+    )
+    specificity: Fraction = Field(0.0, description="the same for the specificity; set one of the two")
     smallest: Annotated[int, Field(ge=0)] = Field(0, description="objects below this area in pixels are dropped")
     clean: Literal["auto", "off"] = Field(
         "auto", description="auto: of scans, keep the largest part or fill holes of a class where validation cases gain"
     )
-    measures: Literal["", "microstructure", "lesion", "volume"] = Field(
+    measures: Literal["", "microstructure", "lesion", "volume", "disc"] = Field(
         "", description="quantities measured on each mask besides areas, see catenary.measures"
     )
 

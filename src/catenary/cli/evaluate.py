@@ -29,6 +29,10 @@ def evaluate(
         Part, typer.Option(metavar="|".join(Part), help="Which cases of the run's own split are measured.")
     ] = Part.test,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for report.html and report.json.")] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the ill where the model will be used, for predictive values."),
+    ] = None,
 ) -> None:
     """Measure a model: table, JSON and report.
 
@@ -42,7 +46,7 @@ def evaluate(
     from catenary.cli.progress import show_progress
 
     with show_progress() as progress:
-        evaluation = workflow.evaluate(run, data, split=split.value, out=out, progress=progress)
+        evaluation = workflow.evaluate(run, data, split=split.value, out=out, prevalence=prevalence, progress=progress)
     show.evaluation(evaluation)
     if out is not None:
         show.files({"report": out / "report.html"})

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from catenary.data.cases import Dataset
     from catenary.data.findings import Finding
     from catenary.data.fingerprint import Fingerprint
+    from catenary.metrics.classes import ClassComparison, ClassEvaluation
     from catenary.metrics.evaluation import Comparison, DamagePixels, DamageScores, Evaluation, Interval
     from catenary.models import Description
     from catenary.plan import Plan
     from catenary.predict import PredictionRecord
+    from catenary.predict.class_files import ClassRecord
     from catenary.recipe import Recipe
-    from catenary.workflow import Mapped, Registration, Run
+    from catenary.workflow import Mapped, Registration, Run, Screened
 
 __all__ = [
     "add_row",
+    "classes",
     "comparison",
     "damage",
     "dataset",
@@ -39,6 +42,7 @@ __all__ = [
     "recipes",
     "registration",
     "run",
+    "screened",
     "settings",
     "the_console",
 ]
@@ -47,6 +51,10 @@ __all__ = [
 PIPE_WIDTH = 120
 #: Scores shown, where they were measured; the report holds all of them.
 SHOWN = ("dice", "iou", "boundary_iou")
+SHOWN_OF_CLASSES = (
+    "auc", "sensitivity", "specificity", "precision", "npv", "balanced_accuracy", "f1", "mcc",
+    "sensitivity_at_specificity", "brier", "calibration_error",
+)  # fmt: skip
 
 
 def the_console() -> Console:
@@ -93,8 +101,12 @@ def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
     """What a data set holds."""
     table = new_table("what", "found", title=data.name)
     table.show_header = False
-    masks = sum(case.mask is not None for case in data.cases)
-    add_row(table, "cases", f"{len(data.cases)}, {masks} with a mask ({data.layout})")
+    whole = data.labels.scope == "image"
+    known = sum((case.label if whole else case.mask) is not None for case in data.cases)
+    add_row(table, "cases", f"{len(data.cases)}, {known} with a {'class' if whole else 'mask'} ({data.layout})")
+    sources = sorted({case.source for case in data.cases if case.source})
+    if sources:
+        add_row(table, "sources", f"{len(sources)}: {', '.join(sources)}")
     groups = {case.group for case in data.cases}
     if len(groups) < len(data.cases):
         add_row(table, "groups", len(groups))
@@ -108,11 +120,10 @@ def dataset(data: Dataset, fingerprint: Fingerprint | None) -> None:
         for name, share, presence in zip(
             fingerprint.class_names, fingerprint.class_shares, fingerprint.class_presence, strict=True
         ):
-            add_row(
-                table,
-                f"class {name.removeprefix('class ')}",
-                f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases",
-            )
+            told = f"{100 * share:.3g} % of the pixels, in {100 * presence:.0f} % of the cases"
+            if whole:
+                told = f"{100 * share:.3g} % of the images"
+            add_row(table, f"class {name.removeprefix('class ')}", told)
     for name, members in data.labels.regions.items():
         add_row(table, f"region {name}", " + ".join(data.labels.names[i] for i in members))
     spacing, unit = data.grid.spacing, data.grid.unit
@@ -149,9 +160,14 @@ def plan(made: Plan) -> None:
         print(f"About {made.expected_steps} optimiser steps are expected.")
 
 
-def evaluation(measured: Evaluation) -> None:
+def evaluation(measured: Evaluation | ClassEvaluation) -> None:
     """Scores by class with their 95 % intervals, and what needs no learning below them."""
+    from catenary.metrics.evaluation import Evaluation
     from catenary.metrics.table import table_rows
+
+    if not isinstance(measured, Evaluation):
+        classes(measured)
+        return
 
     header, *rows = table_rows(measured, SHOWN)
     cases = "1 case" if measured.n == 1 else f"{measured.n} cases"
@@ -173,6 +189,27 @@ def evaluation(measured: Evaluation) -> None:
             f"Caution: the model was trained on {len(measured.trained_on)} of these {measured.n} images, so that the "
             "scores are better than those of new images."
         )
+
+
+def classes(measured: ClassEvaluation) -> None:
+    """Scores of whole images with their 95 % intervals, and their confusion matrix."""
+    from catenary.metrics.classresults import SCORES
+
+    several = len(measured.targets) > 1
+    images = "1 image" if measured.n == 1 else f"{measured.n} images"
+    title = f"{measured.split}: {images} in {measured.groups} groups, with 95 % intervals over groups"
+    table = new_table("score", *measured.targets, *(["mean"] if several else []), title=title)
+    columns = [*(measured.classes[name] for name in measured.targets), *([measured.mean] if several else [])]
+    for key in SHOWN_OF_CLASSES:
+        if any(key in column for column in columns):
+            add_row(table, SCORES[key].title, *(column.get(key, "–") for column in columns))
+    the_console().print(table)
+    counts = new_table("truth", *(f"called {name}" for name in measured.names), right=measured.names)
+    for name, row in zip(measured.names, measured.confusion, strict=True):
+        add_row(counts, name, *row)
+    the_console().print(counts)
+    for note in measured.notes:
+        print(f"Note: {note}")
 
 
 def damage(scores: DamageScores) -> None:
@@ -219,11 +256,14 @@ def registration(found: Registration) -> None:
 
 def run(done: Run, **more: Path) -> None:
     """Scores of a finished run, and where everything is."""
+    from catenary.metrics.evaluation import Evaluation
+
     evaluation(done.evaluation)
     if done.start != "fresh weights":
         print(f"Started from {done.start}.")
     files({"run": done.path, "report": done.report, **{what.replace("_", " "): path for what, path in more.items()}})
-    print(f"Segment new images with: catenary predict {done.path} IMAGE... --out DIR")
+    what = "Segment" if isinstance(done.evaluation, Evaluation) else "Classify"
+    print(f"{what} new images with: catenary predict {done.path} IMAGE... --out DIR")
 
 
 def files(written: Mapping[str, Path]) -> None:
@@ -235,12 +275,22 @@ def files(written: Mapping[str, Path]) -> None:
     the_console().print(table)
 
 
-def predictions(records: Sequence[PredictionRecord], out: Path) -> int:
-    """How many masks were written where, and what is doubtful or failed; the exit code."""
+def predictions(records: Sequence[PredictionRecord] | Sequence[ClassRecord], out: Path) -> int:
+    """How many masks were written where, or the class of each image; what is doubtful or failed; the exit code."""
+    from catenary.predict.class_files import ClassRecord
+
     done = [record for record in records if not record.error]
     engines = sorted({record.engine for record in done})
     by = f" by {' and '.join(engines)}" if engines else ""
-    print(f"{len(done)} mask{'s'[: len(done) != 1]} written to {out}{by}")
+    answers = {record.source: record.answer for record in done if isinstance(record, ClassRecord)}
+    if answers:
+        table = new_table("image", "class", "probability")
+        for source, answer in answers.items():
+            if answer is not None:
+                add_row(table, source.name, answer.name, f"{answer.probability[answer.label]:.3f}")
+        the_console().print(table)
+    what = f"class{'es'[: 2 * (len(done) != 1)]}" if answers else f"mask{'s'[: len(done) != 1]}"
+    print(f"{len(done)} {what} written to {out}{by}")
     for record in records:
         for warning in record.warnings:
             print(f"catenary: warning: {record.source}: {warning}", file=sys.stderr)
@@ -248,6 +298,26 @@ def predictions(records: Sequence[PredictionRecord], out: Path) -> int:
         if record.error:
             print(f"catenary: error: {record.error}", file=sys.stderr)
     return 2 if len(done) < len(records) else 0
+
+
+def screened(found: Sequence[Screened], out: Path) -> int:
+    """What was said of each photograph, and where it is; the exit code."""
+    judges = list(dict.fromkeys(name for one in found for name in one.answers))
+    table = new_table("photo", "result", *(f"p({name})" for name in judges), "vertical cup/disc", "quality")
+    for one in found:
+        chances = [f"{one.answers[name].probability[1]:.2f}" if name in one.answers else "" for name in judges]
+        ratio = "" if one.vcdr is None else f"{one.vcdr[0]:.2f}"
+        quality = "" if one.quality is None else one.quality.verdict
+        add_row(table, one.source.name, one.result, *chances, ratio, quality)
+    the_console().print(table)
+    for one in found:
+        for warning in one.warnings:
+            print(f"catenary: warning: {one.source}: {warning}", file=sys.stderr)
+        if one.stopped_at:
+            print(f"catenary: {one.source}: stopped at {one.stopped_at}: {one.reason}", file=sys.stderr)
+    files({"table": out / "screening.csv", "report": out / "report.html"})
+    print("These are answers of a model, no diagnosis.")
+    return 2 if any(one.stopped_at == "reading" for one in found) else 0
 
 
 def mapped(done: Mapped) -> None:
@@ -275,9 +345,14 @@ def mapped(done: Mapped) -> None:
     print(f"{done.minutes:.1f} min by {done.engine}")
 
 
-def comparison(both: Comparison) -> None:
+def comparison(both: Comparison | ClassComparison) -> None:
     """Two runs and their paired differences."""
+    from catenary.metrics.evaluation import Comparison
     from catenary.metrics.table import comparison_rows
+
+    if not isinstance(both, Comparison):
+        print(both)
+        return
 
     header, *rows = comparison_rows(both, SHOWN)
     groups = "" if both.groups == both.n else f" in {both.groups} groups"

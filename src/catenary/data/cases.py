@@ -36,6 +36,8 @@ class Case:
         split: ``"train"``, ``"val"`` or ``"test"`` where the data set itself states it.
         window: Row, column, height and width in the first image, where the case is a part of a georeferenced scene:
             the other images, and the mask (a raster or polygons), are then brought onto that image's grid.
+        label: Index of the class of the whole image, where it has one.
+        source: Where the image comes from (a camera, a clinic, another data set); empty where it is not known.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Case:
     group: str = ""
     split: str | None = None
     window: Window | None = None
+    label: int | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -142,7 +146,10 @@ class Dataset:
             raise ConfigError(f"data.classes must leave a class beside '{background}', found {dict(classes)}")
         colours = [old.display_colour(parts[name][0]) for name in names[1:]]
         labels = LabelSet(names=names, colours=((0, 0, 0), *colours) if len(set(colours)) == len(colours) else ())
-        return replace(self, labels=labels, merged_from=old, merge=_table(names, parts))
+        merge = _table(names, parts)
+        cases = tuple(case if case.label is None else replace(case, label=merge[case.label]) for case in self.cases)
+        labels = labels.model_copy(update={"scope": old.scope})
+        return replace(self, cases=cases, labels=labels, merged_from=old, merge=merge)
 
     def with_regions(self, regions: Mapping[str, Sequence[str]]) -> Dataset:
         """The data set with overlapping targets: each region made of some of its classes, in the order of painting.
@@ -263,21 +270,33 @@ class Dataset:
     def read_label(self, case: Case) -> UInt8[np.ndarray, "*s"]:
         """Read the mask of a case as class indices; unexpected values become `IGNORE`.
 
-        It stays on its own grid; `read_pair` compares that with the image's.
+        It stays on its own grid; `read_pair` compares that with the image's. The class of a whole image is a map of one
+        pixel.
 
         Raises:
             InputError: The case has no mask, or the file cannot be read.
         """
+        if self.labels.scope == "image":
+            return np.full((1,) * self.rank, self._class_of(case), np.uint8)
         return self.decode(self.read_mask(case))
 
     def read_pair(self, case: Case) -> tuple[Image, UInt8[np.ndarray, "*s"]]:
         """Read image and label map of a case; where the image holds no data, the label is `IGNORE`.
 
+        The class of a whole image is a map of one pixel, ``(1, 1)`` or ``(1, 1, 1)``.
+
         Raises:
             InputError: The case has no mask, a file cannot be read, or the labels of a volume lie on another grid.
         """
         image = self.read_image(case)
+        if self.labels.scope == "image":
+            return image, np.full((1,) * len(image.shape), self._class_of(case), np.uint8)
         return image, without_data(self.decode(self.fitted(case, self.read_mask(case), image)), image.valid)
+
+    def _class_of(self, case: Case) -> int:
+        if case.label is None:
+            raise InputError(f"case '{case.name}' has no class; give it one, or leave the image out")
+        return case.label
 
     def fitted(self, case: Case, raw: NDArray[Any], image: Image) -> NDArray[Any]:
         """The labels of a volume, as `read_mask` gave them, on the grid of its image: checked, or resampled as told.

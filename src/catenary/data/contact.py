@@ -114,7 +114,7 @@ def contact_sheet(
     cell: int = 256,
     most: int = 48,
 ) -> Path:
-    """Write a PNG of overlays with names below and a legend of the classes.
+    """Write a PNG of overlays with names below and a legend of the classes, or the class of each whole image.
 
     Cases with errors come first, then those with warnings, each with a coloured mark and the finding's code; the
     others follow in their order. A case that cannot be read shows why.
@@ -142,7 +142,8 @@ def contact_sheet(
     pictures = {name: _picture(dataset, name, cell) for name in chosen}
     heights = [max(pictures[name].height for name in row) for row in rows]
     heading = f"{dataset.name}: {len(names)} cases" + (f", {len(chosen)} shown" * (len(chosen) < len(names)))
-    legend = [(dataset.labels.names[i], dataset.labels.display_colour(i)) for i in range(1, dataset.labels.count)]
+    labels, whole = dataset.labels, dataset.labels.scope == "image"
+    legend = [(labels.names[i], labels.display_colour(i)) for i in range(1, labels.count)] if not whole else []
     width = max(2 * _MARGIN + columns * cell + (columns - 1) * _GAP, 480)
     y = _MARGIN + _header(None, heading, legend, width) + 10
     sheet = Pillow.new("RGB", (width, y + sum(heights) + len(rows) * (_CAPTION + _GAP)), _PAPER)
@@ -151,7 +152,9 @@ def contact_sheet(
     for row, height in zip(rows, heights, strict=True):
         for column, name in enumerate(row):
             box = (_MARGIN + column * (cell + _GAP), y, cell, height)
-            _draw_case(sheet, draw, pictures[name], name, box, marks.get(name))
+            kind = dataset[name].label
+            caption = name if not whole or kind is None else f"{name}: {labels.names[kind]}"
+            _draw_case(sheet, draw, pictures[name], caption, box, marks.get(name))
         y += height + _CAPTION + _GAP
     target = Path(path)
     with atomic(target) as temporary:
@@ -205,7 +208,7 @@ def _draw_case(
     sheet: Pillow.Image,
     draw: ImageDraw.ImageDraw,
     picture: Pillow.Image,
-    name: str,
+    caption: str,
     box: tuple[int, int, int, int],
     mark: tuple[str, str] | None,
 ) -> None:
@@ -218,7 +221,7 @@ def _draw_case(
         draw.rectangle((x - 3, y - 3, x + width + 2, y + height + 2), outline=colour, width=3)
         draw.rectangle((x, y, x + font.getlength(mark[1]) + 14, y + 20), fill=colour)
         draw.text((x + 6, y + 2), mark[1], (255, 255, 255), font=font)
-    draw.text((x + 1, y + height + 4), _shortened(name, font, width), _INK, font=font)
+    draw.text((x + 1, y + height + 4), _shortened(caption, font, width), _INK, font=font)
 
 
 def _picture(dataset: Dataset, name: str, cell: int) -> Pillow.Image:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from catenary.data.cases import Dataset
+from catenary.data.class_checks import class_in_parts, classes_of_images, shortcuts
 from catenary.data.facts import CaseFacts
 from catenary.data.findings import Finding
 from catenary.data.leaks import duplicates, order, possible_groups, torn_groups
@@ -312,6 +313,8 @@ def _channels(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
 
 
 def _masks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
+    if dataset.labels.scope == "image":
+        return
     soft = [f for f in facts if f.unexpected and f.soft]
     if soft:
         share = max(sum(f.unexpected.values()) / max(1, math.prod(f.mask_size)) for f in soft)
@@ -378,7 +381,7 @@ def _values(facts: Sequence[CaseFacts]) -> str:
 
 def _classes(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
     labelled = [f for f in facts if f.readable and f.labelled]
-    if not labelled:
+    if not labelled or dataset.labels.scope == "image":
         return
     counts = np.array([f.counts for f in labelled], np.int64)
     total = counts.sum(0)
@@ -404,28 +407,13 @@ def _classes(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None)
                 remedy="patches are drawn around it on purpose; judge it by its own score, not by accuracy",
             )
         if index and split is not None:
-            yield from _class_in_parts(name, holding, split)
-
-
-def _class_in_parts(name: str, holding: Sequence[CaseFacts], split: Splits) -> Iterator[Finding]:
-    where = {part for f in holding if (part := split.part_of(f.name))}
-    without = [part for part, names in split.parts.items() if names and part not in where]
-    if without:
-        groups = len({f.group for f in holding})
-        yield Finding(
-            level="warning",
-            code="class-not-in-part",
-            message=f"class '{name}' occurs in no {' and no '.join(without)} case: it is in {len(holding)} cases of "
-            f"{groups} group{'s' * (groups != 1)} only",
-            remedy="add cases that show it, or try another split.seed; "
-            + ("it cannot be learnt" if "train" in without else "its score there says nothing"),
-            cases=_names(holding),
-        )
+            yield from class_in_parts(name, holding, split)
 
 
 def _numbers(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -> Iterator[Finding]:
     usable = [f for f in facts if f.readable and f.labelled]
     groups = len({f.group for f in usable})
+    what = "a class" if dataset.labels.scope == "image" else "a mask"
     if usable and groups < 2:
         alone = len(usable) == 1
         yield Finding(
@@ -435,15 +423,20 @@ def _numbers(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None)
             if alone
             else f"all {len(usable)} labelled cases are of one group ('{usable[0].group}')",
             remedy="at least 3 are needed to train, validate and test (2 with split.test=0); "
-            + ("add cases, or cut the image into several" if alone else "give a group pattern that tells them apart"),
+            + (
+                "add cases" + ", or cut the image into several" * (what == "a mask")
+                if alone
+                else "give a group pattern that tells them apart"
+            ),
             cases=_names(usable),
         )
     elif not usable:
         yield Finding(
             level="error",
             code="too-few-cases",
-            message=f"none of the {len(facts)} cases has an image and a mask that can be read and judged",
-            remedy="add masks; at least 3 labelled cases are needed to train, validate and test",
+            message=f"none of the {len(facts)} cases has an image and {what} that can be read and judged",
+            remedy=f"add {'masks' if what == 'a mask' else 'images'}; at least 3 labelled cases are needed to train, "
+            "validate and test",
         )
 
 
@@ -451,7 +444,7 @@ def _leaks(dataset: Dataset, facts: Sequence[CaseFacts], split: Splits | None) -
     read = [f for f in facts if f.readable]
     series = list(order(read, split))
     # In a dense series neighbours are near copies by nature: that is told once, as an order.
-    yield from duplicates(read, split, near=not series)
+    yield from duplicates(read, split, near=not series, dataset=dataset)
     yield from series
     yield from torn_groups(read, split)
     yield from possible_groups(read)
@@ -465,5 +458,7 @@ CHECKS: tuple[Callable[[Dataset, Sequence[CaseFacts], Splits | None], Iterator[F
     _intensities,
     _masks,
     _classes,
+    classes_of_images,
     _leaks,
+    shortcuts,
 )

@@ -24,6 +24,7 @@ __all__ = [
     "perceptual_hash",
     "same_scene",
     "thumbnail",
+    "turned_scene",
     "unpack",
 ]
 
@@ -126,23 +127,53 @@ def same_scene(hashes: Sequence[int], miniatures: UInt8[np.ndarray, "n s s"]) ->
     A pair must agree in its perceptual hash, in the whole miniature, and in the detail that is left after the
     smooth part (vignette, one bright body on black) is taken away, because the smooth part is what different
     fields of view of one instrument share. Re-compression, resizing and changes of brightness are seen through;
-    crops and turns are not.
+    mirrored and turned copies are found by `turned_scene`, crops are not.
 
     >>> a = np.random.default_rng(0).integers(0, 255, (1, 32, 32)).astype(np.uint8)
     >>> [(i, j) for i, j, _ in same_scene([5, 5], np.concatenate([a, a // 2]))]
     [(0, 1)]
     """
-    pairs = []
-    for i, j in _close_hashes(hashes):
-        whole = float(correlation_matrix(miniatures[[i, j]])[0, 1])
-        if whole >= WHOLE and float(correlation_matrix(_detail(miniatures[[i, j]]))[0, 1]) >= DETAIL:
-            pairs.append((i, j, whole))
-    return pairs
+    return [
+        (i, j, r)
+        for i, j in _close_hashes(hashes, hashes)
+        if (r := _agreement(miniatures[i], miniatures[j])) is not None
+    ]
 
 
-def _close_hashes(hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(hashes), 1024):  # blocks: all pairs at once would not fit for a hundred thousand images
-        distances = _hamming(hashes[start : start + 1024], hashes)
+def turned_scene(hashes: Sequence[int], miniatures: UInt8[np.ndarray, "n s s"]) -> list[tuple[int, int, float]]:
+    """Pairs as those of `same_scene`, of which one is mirrored, or turned by quarter turns, or both.
+
+    >>> a = np.random.default_rng(0).integers(0, 255, (1, 32, 32)).astype(np.uint8)
+    >>> both = np.concatenate([a, a[:, :, ::-1]])
+    >>> [(i, j) for i, j, _ in turned_scene([perceptual_hash(m) for m in both], both)]
+    [(0, 1)]
+    """
+    found: dict[tuple[int, int], float] = {}
+    for turn in range(1, 8):
+        turned = np.ascontiguousarray(_turned(miniatures, turn))
+        for i, j in _close_hashes(hashes, [perceptual_hash(m) for m in turned]):
+            if (i, j) not in found and (r := _agreement(miniatures[i], turned[j])) is not None:
+                found[i, j] = r
+    return [(i, j, r) for (i, j), r in sorted(found.items())]
+
+
+def _turned(miniatures: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """One of the eight ways to lay down a square; 0 is the given one."""
+    turned = np.rot90(miniatures, turn % 4, axes=(1, 2))
+    return turned[:, :, ::-1] if turn >= 4 else turned
+
+
+def _agreement(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
+    """Correlation of two miniatures that agree as a whole and in detail; None of others."""
+    pair = np.stack([a, b])
+    whole = float(correlation_matrix(pair)[0, 1])
+    return whole if whole >= WHOLE and float(correlation_matrix(_detail(pair))[0, 1]) >= DETAIL else None
+
+
+def _close_hashes(some: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pairs i < j whose hashes, of the first in `some` and of the second in `others`, differ in few bits."""
+    for start in range(0, len(some), 1024):  # blocks: all pairs at once would not fit for a hundred thousand images
+        distances = _hamming(some[start : start + 1024], others)
         for row, j in np.argwhere(distances <= BITS):
             if start + row < j:
                 yield int(start + row), int(j)

@@ -36,6 +36,8 @@ class LabelSet(BaseModel):
     and `IGNORE` (255) where nothing is known. `LabelSet` says how a file's values become indices.
 
     Attributes:
+        scope: ``"pixel"``: every pixel has a class; ``"image"``: a whole image has one, and of two classes ``names[0]``
+            counts as negative.
         names: Class names in index order; ``names[0]`` is the background.
         encoding: ``"index"``: the file holds one number a class (`values`). ``"colour"``: the file holds RGB, one
             exact colour a class (`colours`), any other colour is an unexpected value. ``"painted"``: the classes
@@ -57,6 +59,7 @@ class LabelSet(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: tuple[str, ...]
+    scope: Literal["pixel", "image"] = "pixel"
     encoding: Literal["index", "colour", "painted"] = "index"
     values: tuple[int, ...] = ()
     colours: tuple[Colour, ...] = ()

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from catenary.data.cases import Case, Dataset
+from catenary.data.classes import class_folders, class_labels, grape, in_class_order, without_class
 from catenary.data.description import Description, describe_labels, read_description
 from catenary.data.findings import Finding
 from catenary.data.geo import one_date, pairs_of_dates, sources_of
@@ -27,6 +27,7 @@ from catenary.data.pairs import (
     report_alone,
     split_of,
 )
+from catenary.data.tables import read_rows
 from catenary.data.volumes import case_folders, decathlon
 from catenary.data.xbd import xbd_layout
 from catenary.errors import CatenaryError, ConfigError, DataError
@@ -44,29 +45,31 @@ MASK_FOLDERS = (
 UNDERSTOOD = (
     "give a folder with images/ and masks/ (also within train/, val/, test/), ISIC pairs (x.jpg and "
     "x_segmentation.png), scans in imagesTr/ and labelsTr/ or a folder a case, GeoTIFFs in images/ (or pre/ and post/) "
-    "with labels.gpkg, or a manifest.csv with the columns image and mask"
+    "with labels.gpkg, a folder for each class of images, or a manifest.csv with the columns image and mask (or image "
+    "and label)"
 )
 #: JPEG headers that are looked at for a camera's orientation.
 _LOOKED_AT = 1000
 
 
 def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequence[str] | None = None) -> Dataset:
-    """Find pairs of images and masks, their classes and groups.
+    """Find pairs of images and masks, or images with one class each, their classes and groups.
 
-    Understands a ``manifest.csv`` (any image columns, whose channels are stacked; ``mask``; optional ``name``,
-    ``group``, ``split``), ISIC pairs (``x.jpg`` with ``x_segmentation.png``, in one folder or two, also the official
-    training, validation and test folders), ``images/`` beside ``masks/`` (and many synonyms, also within ``train/``,
-    ``val/``, ``test/`` or with those inside them), ``x.png`` beside ``x_mask.png``, scans as the Medical Segmentation
-    Decathlon, nnU-Net and BraTS keep them (`catenary.data.volumes`), xBD (pairs of satellite images
-    with their JSON labels), and georeferenced scenes of one date or two with polygons (`catenary.data.geo`). A
-    ``dataset.toml`` beside them may say more, see `catenary.data.description.Description`.
+    Understands a ``manifest.csv`` (any image columns, whose channels are stacked; ``mask``, or ``label``, the class of
+    the whole image; optional ``name``, ``group``, ``split``, ``source``), ISIC pairs (``x.jpg`` with
+    ``x_segmentation.png``, in one folder or two, also the official training, validation and test folders), ``images/``
+    beside ``masks/`` (and many synonyms, also within ``train/``, ``val/``, ``test/`` or with those inside them),
+    ``x.png`` beside ``x_mask.png``, scans as the Medical Segmentation Decathlon, nnU-Net and BraTS keep them
+    (`catenary.data.volumes`), xBD (pairs of satellite images with their JSON labels), georeferenced scenes of one date
+    or two with polygons (`catenary.data.geo`), a folder for each class of whole images, and the tables of GRAPE
+    (`catenary.data.classes`). A ``dataset.toml`` beside them may say more, see `catenary.data.description.Description`.
 
     What is wrong with single files becomes `Dataset.findings`; this raises only when nothing is left.
 
     Args:
         path: The folder, or the manifest itself.
         group: Regular expression on case names; its first group (or the whole match) is the case's group.
-        classes: Class names, background first or left out.
+        classes: Class names, background first or left out; of whole images all of them, the negative one first.
 
     Raises:
         DataError: Nothing in the folder can be understood.
@@ -79,9 +82,15 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read ({error.strerror}); check its rights") from error
     make_unique(found, root)
-    described, classes = _stated(found, described, classes)
+    if found.scope == "pixel":
+        described, classes = _stated(found, described, classes)
     cases = sorted(_grouped(found.cases, group or described.group), key=lambda case: natural(case.name))
-    labels, noticed = describe_labels([case.mask for case in cases if case.mask is not None], described, classes)
+    noticed: tuple[Finding, ...] = ()
+    if found.scope == "image":
+        cases, labels = class_labels(cases, found.classes, described, classes)
+    else:
+        labels, said = describe_labels([case.mask for case in cases if case.mask is not None], described, classes)
+        noticed = (*said, *_turned(cases))
     dataset = Dataset(
         root=root,
         name=described.name or root.resolve().name,
@@ -89,7 +98,7 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
         cases=tuple(cases),
         labels=labels,
         licence=described.licence or found.licence,
-        findings=(*found.findings, *noticed, *_turned(cases)),
+        findings=(*found.findings, *noticed),
         sources=sources_of(described),
         channel_names=found.channel_names,
         resample=described.resample,
@@ -166,48 +175,74 @@ def _manifest_layout(root: Path) -> Found | None:
 
 
 def _manifest(root: Path, path: Path) -> Found:
-    rows = _rows(path)
+    rows = read_rows(path, known=("mask", "group", "split", "name", "image", "label", "source"))
     columns = list(rows[0])
-    if "mask" not in columns:
-        raise DataError(f"{path} has no column 'mask', found {', '.join(columns)}; name the column of the masks so")
-    images = [c for c in columns if c not in ("mask", "group", "split", "name") and _holds_files(root, rows, c)]
+    # The name of a class may be that of the folder of its images, so that only endings tell files here.
+    told = {c for c in ("label", "source") if c in columns and not any(_is_image(row[c]) for row in rows)}
+    if "mask" not in columns and "label" not in told:
+        raise DataError(
+            f"{path} has no column 'mask', found {', '.join(columns)}; name the column of the masks so, or 'label' the "
+            "one of the classes of whole images"
+        )
+    named = {"mask", "group", "split", "name", *told}
+    images = [c for c in columns if c not in named and _holds_files(root, rows, c)]
     if not images:
         raise DataError(f"{path} has no column of image files, found {', '.join(columns)}; add a column 'image'")
     found = Found(layout="manifest.csv")
     if images != ["image"]:
         found = Found(layout=f"manifest.csv ({', '.join(images)})", channel_names=tuple(images))
+    names = in_class_order([row["label"] for row in rows if row["label"]] if "label" in told else [])
+    if names and not any(row.get("mask") for row in rows):
+        found.scope, found.classes = "image", names
     missing: list[str] = []
-    without: list[str] = []
     owners: dict[Path, list[str]] = defaultdict(list)
     for line, row in enumerate(rows, start=2):
         files = tuple(_place(root, row[column]) for column in images if row[column])
         lacking = [f"line {line}, column {column}" for column in images if not row[column]]
-        mask = _place(root, row["mask"]) if row["mask"] else None
+        mask = _place(root, row["mask"]) if row.get("mask") else None
         lacking += [str(file) for file in (*files, mask) if file is not None and not file.exists()]
-        name = row.get("name") or (stem(files[0]) if files else f"line {line}")
         missing += lacking
-        if mask is None and not lacking:
-            without.append(name)
-        if mask is None or lacking:
+        if lacking:
             continue
         split = SPLITS.get(row.get("split", "").lower())
         if row.get("split") and split is None:
             raise DataError(f"{path} names the split '{row['split']}' in line {line}; use train, val or test")
-        for file in (*files, mask):
-            owners[file].append(name)
-        found.cases.append(Case(name=name, images=files, mask=mask, group=row.get("group", ""), split=split))
+        case = Case(
+            name=row.get("name") or stem(files[0]),
+            images=files,
+            mask=mask,
+            group=row.get("group", ""),
+            split=split,
+            label=names.index(row["label"]) if names and row["label"] else None,
+            source=row["source"] if "source" in told else "",
+        )
+        found.cases.append(case)
+        for file in (*files, mask) if mask is not None or found.scope == "image" else ():
+            if file is not None:
+                owners[file].append(case.name)
+    _report_rows(found, path, missing, owners)
+    if not found.cases:
+        why = found.findings[0].message if found.findings else "no row has both"
+        what = "gives no image a class" if found.scope == "image" else "pairs no image with a mask"
+        raise DataError(f"{path} {what} ({why}); correct it")
+    return found
+
+
+def _report_rows(found: Found, path: Path, missing: Sequence[str], owners: Mapping[Path, Sequence[str]]) -> None:
+    """Say what is wrong with the rows of a manifest, and leave out those without a mask or class."""
     if missing:
         text = f"{path.name} names files that are not there, their rows are left out"
         found.findings.append(finding("error", "missing-files", text, "correct the names or add the files", missing))
     shared = [name for names in owners.values() if len(names) > 1 for name in names]
     if shared:
         text = f"{path.name} uses one file in several rows"
-        found.findings.append(finding("error", "two-images", text, "give each image its own mask, once", shared))
-    report_alone(found, without, [])
-    if not found.cases:
-        why = found.findings[0].message if found.findings else "no row has both"
-        raise DataError(f"{path} pairs no image with a mask ({why}); correct it")
-    return found
+        remedy = "give each image its own mask, once" if found.scope == "pixel" else "list each image once"
+        found.findings.append(finding("error", "two-images", text, remedy, shared))
+    if found.scope == "image":
+        without_class(found)
+    else:
+        report_alone(found, [case.name for case in found.cases if case.mask is None], [])
+        found.cases[:] = [case for case in found.cases if case.mask is not None]
 
 
 def _isic_layout(root: Path) -> Found | None:
@@ -260,6 +295,8 @@ LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "images/ and masks/": _folders_layout,
     "images/ and polygons": one_date,
     "pairs side by side": _side_by_side_layout,
+    "GRAPE": grape,
+    "class folders": class_folders,
 }
 
 
@@ -277,28 +314,13 @@ def _pair_folders(found: Found, images: Path, masks: Path, split: str | None) ->
 # --- small things
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file with trimmed cells; columns that we know by name are in small letters."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        header = text.split("\n", 1)[0]
-        table = list(csv.reader(text.splitlines(), delimiter=max(",;\t", key=header.count)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}); save it as UTF-8 with a header row") from error
-    known = ("mask", "group", "split", "name", "image")
-    columns = [c.strip().lower() if c.strip().lower() in known else c.strip() for c in table[0]] if table else []
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise DataError(f"{path} has the column '{twice[0]}' twice; rename one")
-    rows = [[cell.strip() for cell in row] for row in table[1:] if any(cell.strip() for cell in row)]
-    if not rows:
-        raise DataError(f"{path} has no rows; give one row a case with the columns image and mask")
-    return [dict(zip(columns, [*row, *[""] * len(columns)], strict=False)) for row in rows]
-
-
 def _holds_files(root: Path, rows: Sequence[dict[str, str]], column: str) -> bool:
     values = [row[column] for row in rows if row[column]]
-    return column == "image" or any(ending(Path(v)) in IMAGE_SUFFIXES or _place(root, v).is_dir() for v in values[:100])
+    return column == "image" or any(_is_image(v) or _place(root, v).is_dir() for v in values[:100])
+
+
+def _is_image(value: str) -> bool:
+    return ending(Path(value)) in IMAGE_SUFFIXES
 
 
 def _place(root: Path, value: str) -> Path:

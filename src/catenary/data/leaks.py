@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from catenary.data.cases import Dataset
+from catenary.data.copies import look_alikes
 from catenary.data.facts import CaseFacts, miniatures
 from catenary.data.findings import Finding
-from catenary.data.hashing import same_scene
 from catenary.data.splits import Splits, in_order
 
 __all__ = ["Series", "as_series", "duplicates", "group_pattern", "order", "possible_groups", "torn_groups"]
@@ -25,13 +26,17 @@ _SERIES = 0.25
 _ENOUGH = 8
 
 
-def duplicates(facts: Sequence[CaseFacts], split: Splits | None, *, near: bool = True) -> Iterator[Finding]:
+def duplicates(
+    facts: Sequence[CaseFacts], split: Splits | None, *, near: bool = True, dataset: Dataset | None = None
+) -> Iterator[Finding]:
     """Findings about images that occur more than once.
 
     Args:
         facts: Readable cases. Constant images are passed over: they are told as such.
         split: Division to check, if there is one.
-        near: Look for near duplicates too.
+        near: Look for near duplicates too: saved again, resized, brightened, mirrored, turned.
+        dataset: The same cases, where their classes and sources are to be compared, and crops found where whole images
+            have a class.
     """
     facts = [f for f in facts if not f.constant]
     same: dict[str, list[CaseFacts]] = {}
@@ -39,11 +44,45 @@ def duplicates(facts: Sequence[CaseFacts], split: Splits | None, *, near: bool =
         same.setdefault(f.content, []).append(f)
     exact = [cluster for cluster in same.values() if len(cluster) > 1]
     yield from _copies(exact, split)
-    if near:
-        pairs = same_scene([f.scene for f in facts], miniatures(facts))
-        yield from _near_copies(
-            [(facts[i], facts[j], r) for i, j, r in pairs if facts[i].content != facts[j].content], split
-        )
+    crops = dataset is not None and dataset.labels.scope == "image"
+    alike = [(facts[i], facts[j], how) for i, j, how in look_alikes(facts, crops=crops)] if near else []
+    pairs = [(a, b, how) for a, b, how in alike if a.content != b.content]
+    yield from _near_copies(pairs, split)
+    if dataset is not None:
+        yield from _disagreeing(dataset, [*exact, *([a, b] for a, b, _ in pairs)])
+
+
+def _disagreeing(dataset: Dataset, clusters: Sequence[Sequence[CaseFacts]]) -> Iterator[Finding]:
+    """Copies of one image that have two classes, or come from two sources."""
+    names = dataset.labels.names
+    whole = dataset.labels.scope == "image"
+    known = {case.name: case for case in dataset.cases}
+    labels = {n: names[c.label] for n, c in known.items() if whole and c.label is not None}
+    sources = {n: c.source for n, c in known.items() if c.source}
+    for told, code, what, remedy in (
+        (
+            labels,
+            "duplicates-with-different-classes",
+            "copies of one image have two classes",
+            "find out which is right, and remove the other copies: as they are, one of them is wrong",
+        ),
+        (
+            sources,
+            "duplicate-across-sources",
+            "copies of one image come from two sources",
+            "keep one of each: a test on another source that holds them is none",
+        ),
+    ):
+        torn = [c for c in clusters if len({told[f.name] for f in c if f.name in told}) > 1]
+        if torn:
+            shown = ", ".join(" = ".join(f"{f.name} ({told.get(f.name)})" for f in c[:3]) for c in torn[:3])
+            yield Finding(
+                level="warning",
+                code=code,
+                message=f"{len(torn)} times {what}: {shown}{_more(len(torn))}",
+                remedy=remedy,
+                cases=_flat(torn),
+            )
 
 
 def _copies(clusters: Sequence[Sequence[CaseFacts]], split: Splits | None) -> Iterator[Finding]:
@@ -85,7 +124,7 @@ def _copies(clusters: Sequence[Sequence[CaseFacts]], split: Splits | None) -> It
         )
 
 
-def _near_copies(pairs: Sequence[tuple[CaseFacts, CaseFacts, float]], split: Splits | None) -> Iterator[Finding]:
+def _near_copies(pairs: Sequence[tuple[CaseFacts, CaseFacts, str]], split: Splits | None) -> Iterator[Finding]:
     crossing = [p for p in pairs if split is not None and len(_parts(p[:2], split)) > 1]
     inside = [p for p in pairs if p not in crossing]
     for some, code, where, remedy in (
@@ -95,10 +134,15 @@ def _near_copies(pairs: Sequence[tuple[CaseFacts, CaseFacts, float]], split: Spl
             " and lie in two parts of the split",
             "look at them; remove copies, or give them one group",
         ),
-        (inside, "near-duplicates", "", "look at them; re-saved, resized or brightened copies add nothing"),
+        (
+            inside,
+            "near-duplicates",
+            "",
+            "look at them; re-saved, resized, brightened, mirrored or cropped copies add nothing",
+        ),
     ):
         if some:
-            told = ", ".join(f"{a.name} = {b.name} (correlation {r:.3f})" for a, b, r in some[:3])
+            told = ", ".join(f"{a.name} = {b.name} ({how})" for a, b, how in some[:3])
             yield Finding(
                 level="warning",
                 code=code,
@@ -236,21 +280,23 @@ _SUBJECTS = r"(?<![A-Za-z])(?i:pat|patient|sub|subject)"
 def group_pattern(names: Sequence[str]) -> str | None:
     """A regular expression whose first group seems to name the subject, or None.
 
-    Three habits are known: a number followed by a side or view (``Image_01L``, ``p7_pre``), a number or word that is
-    shared by several names and followed by a running number (``patient03_2``, ``spot1_0d_0``), and a number that is
-    said to be of a patient or subject (``brats_2013_pat0001_1``, ``sub-07_ses-2``). All names must follow it, and it
-    must make at least two groups, with at least two cases in most of them; where the subject is named, in one of them.
+    Three habits are known: a number followed by a side or view, and perhaps by the number of a visit (``Image_01L``,
+    ``p7_pre``, ``12_OD_4``), a number or word that is shared by several names and followed by a running number
+    (``patient03_2``, ``spot1_0d_0``), and a number that is said to be of a patient or subject
+    (``brats_2013_pat0001_1``, ``sub-07_ses-2``). All names must follow it, and it must make at least two groups, with
+    at least two cases in most of them; where the subject is named, in one of them.
 
     >>> group_pattern(["Image_01L", "Image_01R", "Image_02L", "Image_02R"])
     '^(.*\\\\d)[_-]?(?:L|R)$'
     >>> group_pattern(["ISIC_0001", "ISIC_0002", "ISIC_0003"]) is None
     True
     """
-    views = re.compile(rf"^(.*\d)[_\- ]?({_VIEWS})$", re.IGNORECASE)
+    views = re.compile(rf"^(.*\d)[_\- ]?({_VIEWS})([_\-]\d+)?$", re.IGNORECASE)
     found = [views.match(name) for name in names]
     if found and all(found):
         words = sorted({m.group(2) for m in found if m})
-        pattern = rf"^(.*\d)[_-]?(?:{'|'.join(words)})$"
+        visits = r"(?:[_-]\d+)?" if any(m.group(3) for m in found if m) else ""
+        pattern = rf"^(.*\d)[_-]?(?:{'|'.join(words)}){visits}$"
         return pattern if _joins(pattern, names) else None
     pattern = r"^(.*\d[^\d]*?)[_-][A-Za-z]*\d+$"
     if _joins(pattern, names):

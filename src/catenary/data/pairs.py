@@ -35,6 +35,7 @@ class Found:
 
     Attributes:
         layout: How they were found, in words.
+        scope: ``"image"`` where whole images have a class: `Case.label` then counts along `classes`.
         classes, ignore: Names of the values 0, 1, ... and the value to ignore, where the layout says what they mean.
         values: Those of `classes`, where they are not 0, 1, 2, ...
         regions: Overlapping targets, name -> indices of `classes`, where the layout states them.
@@ -44,6 +45,7 @@ class Found:
     """
 
     layout: str
+    scope: Literal["pixel", "image"] = "pixel"
     classes: tuple[str, ...] = ()
     ignore: int | None = None
     values: tuple[int, ...] = ()

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.data.cases import Dataset
-from catenary.data.facts import CaseFacts, miniatures
-from catenary.data.hashing import same_scene
+from catenary.data.copies import look_alikes
+from catenary.data.facts import CaseFacts
 from catenary.data.survey import Survey
-from catenary.errors import ConfigError, DataError
+from catenary.errors import ConfigError, DataError, near_match
 
 __all__ = ["Splits", "in_order", "split_cases"]
 
@@ -110,9 +110,10 @@ def split_cases(
     fold: int = 0,
     ordered: bool = False,
     gap: int = 0,
+    source: str = "",
     seed: int = 0,
 ) -> Splits:
-    """Divide the cases that can be read and have a mask.
+    """Divide the cases that can be read and have a mask, or a class.
 
     - Groups never cross a cut, and neither do exact or near duplicates.
     - Parts that the data set states itself are kept; only what it leaves out is filled in, from its training cases
@@ -122,6 +123,8 @@ def split_cases(
       part, that stays sealed, and fold `fold` of the others is the validation part.
     - ``ordered`` cuts contiguous blocks along the natural order of the names; the seed chooses which part comes
       first. `gap` cases are left out on each side of each cut.
+    - ``source`` holds all cases of one source out as the test part, with whole groups; what the data set states of
+      parts then does not count.
 
     Args:
         dataset: The cases with their groups and stated parts.
@@ -129,20 +132,23 @@ def split_cases(
         val: Share of the cases for validation, above 0.
         test: Share of the cases for the test; 0 for none.
         folds, fold: Number of cross-validation folds (0: none, else at least 2), and which one.
-        ordered, gap: See above.
+        ordered, gap, source: See above.
         seed: Same seed, same cases: same division, in whatever order the files lie.
 
     Raises:
-        ConfigError: The numbers cannot work together.
+        ConfigError: The numbers cannot work together, or there is no such source.
         DataError: There are too few groups.
     """
     _check_numbers(val=val, test=test, folds=folds, fold=fold, ordered=ordered, gap=gap)
     facts = {f.name: f for f in survey.facts if f.readable and f.labelled}
-    stated = {c.name: c.split for c in dataset.cases if c.name in facts and c.split is not None}
-    _check_stated(stated)
+    if source:
+        stated = _held_out(dataset, facts, source)
+    else:
+        stated = {c.name: c.split for c in dataset.cases if c.name in facts and c.split is not None}
+        _check_stated(stated)
     if folds:
         stated = {name: part for name, part in stated.items() if part == "test"}
-    fixed, pool = _keep_stated(_groups(facts, near=not ordered), stated)
+    fixed, pool = _keep_stated(_groups(facts, near=not ordered, crops=dataset.labels.scope == "image"), stated)
     has = set(fixed.values())
     shares = {part: share for part, share in (("test", test), ("val", val)) if share and part not in has}
     if folds:
@@ -161,7 +167,16 @@ def split_cases(
         test=named["test"],
         left_out=tuple(in_order([c.name for c in dataset.cases if c.name not in assigned])),
         seed=seed,
-        how=_in_words(has, shares, folds=folds, fold=fold, ordered=ordered, gap=gap, groups=len(pool) < len(chosen)),
+        how=_in_words(
+            f"the source '{source}' is the test part" if source else _as_stated(has),
+            shares,
+            folds=folds,
+            fold=fold,
+            ordered=ordered,
+            gap=gap,
+            groups=len(pool) < len(chosen),
+            balanced="classes" if dataset.labels.scope == "image" else "foreground share and classes",
+        ),
     )
 
 
@@ -187,7 +202,18 @@ def _check_stated(stated: Mapping[str, str | None]) -> None:
         raise DataError(f"the data set names the part '{unknown[0]}'; the parts are called train, val and test")
 
 
-def _groups(facts: Mapping[str, CaseFacts], *, near: bool) -> list[tuple[str, ...]]:
+def _held_out(dataset: Dataset, facts: Mapping[str, CaseFacts], source: str) -> dict[str, str | None]:
+    """The cases of a source, all of the test part."""
+    sources = {c.source for c in dataset.cases if c.name in facts and c.source}
+    if source not in sources:
+        told = near_match(source, sources) if sources else "no case states one; give a column 'source' or leave it out"
+        raise ConfigError(f"split.source='{source}' is no source of the cases; {told}")
+    if len({c.source for c in dataset.cases if c.name in facts}) == 1:
+        raise ConfigError(f"split.source='{source}' holds all cases out; leave it out, all are of that source")
+    return {c.name: "test" for c in dataset.cases if c.name in facts and c.source == source}
+
+
+def _groups(facts: Mapping[str, CaseFacts], *, near: bool, crops: bool) -> list[tuple[str, ...]]:
     """Names that must stay together, in natural order of their first: groups, joined where contents are the same."""
     names = in_order(list(facts))
     root = {name: name for name in names}
@@ -209,7 +235,7 @@ def _groups(facts: Mapping[str, CaseFacts], *, near: bool) -> list[tuple[str, ..
             root[find(name)] = find(first.setdefault(getattr(facts[name], key), name))
     if near:
         before = dict(root)
-        for i, j, _ in same_scene([facts[n].scene for n in names], miniatures([facts[n] for n in names])):
+        for i, j, _ in look_alikes([facts[n] for n in names], crops=crops):
             root[find(names[i])] = find(names[j])
         # A dense series of slices hangs together as one chain: joining it would leave nothing to divide.
         limit = max(4, len(names) // 10)
@@ -320,13 +346,13 @@ def _deal(
 
 def _features(groups: Sequence[tuple[str, ...]], facts: Mapping[str, CaseFacts]) -> NDArray[np.float64]:
     """Sums over each group's cases, ``(groups, 6 + classes)``: cases, quarters of the foreground share, the share
-    itself (twice, in standard deviations), and whether each foreground class is present."""
+    itself (twice, in standard deviations), and whether each class is present."""
     names = [name for group in groups for name in group]
     share = np.array([facts[name].foreground for name in names])
     quarter = np.searchsorted(np.quantile(share, (0.25, 0.5, 0.75)), share)
-    presence = np.array([facts[name].counts for name in names]) > 0
+    presence = np.array([facts[name].counts for name in names]) > 0  # of the first too: images may lack it
     score = 2 * (share - share.mean()) / max(float(share.std()), 1e-9)
-    table = np.column_stack([np.ones(len(names)), np.eye(4)[quarter], score, presence[:, 1:]])
+    table = np.column_stack([np.ones(len(names)), np.eye(4)[quarter], score, presence])
     starts = np.cumsum([0, *(len(group) for group in groups)])[:-1]
     return np.add.reduceat(table, starts, axis=0)
 
@@ -359,23 +385,31 @@ def _leave_gap(assigned: Mapping[str, str], gap: int) -> dict[str, str]:
     return kept
 
 
+def _as_stated(has: set[str]) -> str:
+    return f"{' and '.join(sorted(has))} as the data set states" if has else ""
+
+
 def _in_words(
-    has: set[str], shares: Mapping[str, float], *, folds: int, fold: int, ordered: bool, gap: int, groups: bool
+    given: str,
+    shares: Mapping[str, float],
+    *,
+    folds: int,
+    fold: int,
+    ordered: bool,
+    gap: int,
+    groups: bool,
+    balanced: str,
 ) -> str:
-    words = []
-    if has:
-        words.append(f"{' and '.join(sorted(has))} as the data set states")
+    words = [given] if given else []
     if folds:
         part = "test" if "test" in shares else "validation"
         words.append(f"fold {fold} of {folds} is the {part} part" + (", validation from the rest" * (part == "test")))
     elif shares:
         drawn = " and ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items())
-        words.append(f"{drawn} of the {'other ' if has else ''}cases")
+        words.append(f"{drawn} of the {'other ' if given else ''}cases")
     if folds or shares:
         words.append("whole groups only" if groups else "case by case")
-        words.append(
-            "contiguous blocks in the order of the names" if ordered else "balanced in foreground share and classes"
-        )
+        words.append("contiguous blocks in the order of the names" if ordered else f"balanced in {balanced}")
     if ordered and gap:
         words.append(f"{gap} cases left out on each side of a cut")
     return "; ".join(words)

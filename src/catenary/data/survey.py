@@ -64,12 +64,26 @@ def _look(dataset: Dataset, case: Case) -> CaseFacts:
         found = image_facts(image.array, image.valid)
         found |= {"spacing": grid.spacing or (), "unit": grid.unit or ""}
         found |= {"placed": len(image.shape) == 2 or grid.affine is not None}
-        found |= _look_at_mask(dataset, case, image) if case.mask is not None else {}
+        if dataset.labels.scope == "image":
+            found |= _class_facts(case.label, dataset.labels.count)
+        elif case.mask is not None:
+            found |= _look_at_mask(dataset, case, image)
     except CatenaryError as error:
         return CaseFacts(**known, trouble=str(error))
     except Exception as error:  # a decoder's own failure on a damaged file must not end the pass for the others
         return CaseFacts(**known, trouble=f"{type(error).__name__}: {error}")
     return CaseFacts(**known, **found)
+
+
+def _class_facts(label: int | None, classes: int) -> dict[str, Any]:
+    """Facts of an image with one class: as of a mask of one pixel, without objects."""
+    nothing = (0,) * (classes - 1)
+    return {
+        "counts": tuple(int(label == index) for index in range(classes)),
+        "objects": nothing,
+        "diameters": nothing,
+        "thickness": nothing,
+    }
 
 
 def _look_at_mask(dataset: Dataset, case: Case, image: Image) -> dict[str, Any]:

@@ -17,7 +17,17 @@ from catenary.losses.pixelwise import binary_cross_entropy, cross_entropy, focal
 from catenary.losses.shape import boundary, centreline_dice
 from catenary.recipe import Loss
 
-__all__ = ["LOSSES", "TAKES", "build_after_loss", "build_loss", "dice_bce", "dice_boundary", "dice_ce", "dice_cldice"]
+__all__ = [
+    "LOSSES",
+    "SINGLE",
+    "TAKES",
+    "build_after_loss",
+    "build_loss",
+    "dice_bce",
+    "dice_boundary",
+    "dice_ce",
+    "dice_cldice",
+]
 
 
 def dice_ce(pair: Pair, *, dice_weight: float = 1.0, batch: bool = True, background: bool = False) -> Float[Tensor, ""]:
@@ -95,6 +105,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "damage": damage,
 }
 
+#: Losses that mean something for a label map of one pixel, the class of a whole image.
+SINGLE = ("bce", "ce", "focal")
+
 _BATCH = {"batch": "batch_dice"}
 _SUM = {"batch": "batch_dice", "dice_weight": "dice_weight"}
 
@@ -146,7 +159,8 @@ def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Ca
             processes, so that they have the gradients of one with the joint batch; `itself` for one.
 
     Raises:
-        ConfigError: On an unknown name, or when the class weights are not one a logit.
+        ConfigError: On an unknown name, when the class weights are not one a logit, or when a loss of regions is to
+            judge classes of whole images.
 
     >>> labels = LabelSet(names=("background", "cell"))
     >>> round(build_loss(Loss(), labels)(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.uint8)).item(), 4)
@@ -154,6 +168,11 @@ def build_loss(config: Loss, labels: LabelSet, *, reduce: Reduce = itself) -> Ca
     """
     if config.name not in LOSSES:
         raise ConfigError(f"unknown loss '{config.name}'; {near_match(config.name, LOSSES)}")
+    if labels.scope == "image" and config.name not in SINGLE:
+        raise ConfigError(
+            f"loss '{config.name}' compares regions of an image, and classes of whole images have none; set loss.name "
+            f"to {', '.join(SINGLE[:-1])} or {SINGLE[-1]}"
+        )
     weights = config.class_weights
     check_weights(weights, labels.channels)
     function = LOSSES[config.name]

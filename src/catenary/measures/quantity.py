@@ -66,6 +66,21 @@ QUANTITIES: dict[str, Kind] = {
     "axial_diameter": Kind(1),
     "axial_orthogonal": Kind(1),
     "main_volume": Kind(3),
+    "disc_parts": Kind(0),
+    "cdr_vertical": Kind(0, 0.0, 1.0),
+    "cdr_horizontal": Kind(0, 0.0, 1.0),
+    "cdr_long": Kind(0, 0.0, 1.0),
+    "cdr_short": Kind(0, 0.0, 1.0),
+    "cup_disc_area": Kind(0, 0.0, 1.0),
+    "disc_area": Kind(2),
+    "disc_height": Kind(1),
+    "disc_width": Kind(1),
+    "rim_inferior": Kind(1),
+    "rim_superior": Kind(1),
+    "rim_nasal": Kind(1),
+    "rim_temporal": Kind(1),
+    "rim_thinnest": Kind(0, 0.0, 0.5),
+    "isnt": Kind(0, 0.0, 1.0),
 }
 
 

@@ -57,6 +57,27 @@ largest_diameter      3    L      Feret diameter of the main part
 parts                 3           26-connected parts of the target
 main_volume           3    L^3    volume of the largest of them, the main part
 ===================== ==== ====== ===================================================================================
+
+``disc``, for photos of the back of the eye with classes or regions named cup, and disc or rim (see
+`catenary.measures.disc.Disc`); without a disc, or with several, only `disc_parts` has a value:
+
+===================== ==== ====== ===================================================================================
+disc_parts            2           parts that could be the disc
+cdr_vertical          2           extent of the cup over that of the disc, along columns
+cdr_horizontal        2           the same along rows
+cdr_long              2           the same along the disc's own long axis
+cdr_short             2           the same along its short axis
+cup_disc_area         2           area of the cup over that of the disc
+disc_area             2    L^2    area within the disc's outline
+disc_height           2    L      its vertical diameter
+disc_width            2    L      its horizontal diameter
+rim_inferior          2    L      mean rim width within 15 degrees of straight down
+rim_superior          2    L      the same straight up
+rim_nasal             2    L      the same towards the nose; None where it is not known whose eye it is
+rim_temporal          2    L      the same towards the temple
+rim_thinnest          2           least rim width over the disc's diameter there (Spaeth et al. 2002)
+isnt                  2           1 where inferior >= superior >= nasal >= temporal (Jonas et al. 1988)
+===================== ==== ====== ===================================================================================
 """
 
 from __future__ import annotations
@@ -69,6 +90,7 @@ from jaxtyping import Bool, Num, UInt8
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError, near_match
 from catenary.measures.curves import Curve, microstructure_curves
+from catenary.measures.disc import disc
 from catenary.measures.lesion import lesion
 from catenary.measures.microstructure import microstructure
 from catenary.measures.quantity import Quantity
@@ -82,6 +104,7 @@ MEASURES: dict[str, Callable[..., tuple[Quantity, ...]]] = {
     "microstructure": microstructure,
     "lesion": lesion,
     "volume": volume,
+    "disc": disc,
 }
 
 #: Sets that also have curves: called as ``f(mask, labels, grid, valid=)``.

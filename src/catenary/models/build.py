@@ -13,6 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from catenary.errors import ConfigError, near_match
+from catenary.geometry import CLASSIFIERS
+from catenary.models.classifier import encoder_classifier, plain_classifier
 from catenary.models.encoder_unet import ENCODER_MODELS, EncoderUNet
 from catenary.models.layers import pick
 from catenary.models.siamese import Siamese
@@ -81,6 +83,21 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         up="nearest",
     ),
     **ENCODER_MODELS,
+    # one answer for a whole image, see catenary.models.classifier
+    "classifier": partial(
+        plain_classifier, widths=(32, 64, 128, 256, 512), convs=2, norm="batch", activation="relu", down="max"
+    ),
+    # the head sees every place of its 256 x 256 pixels: 58,982,912 of its 59,206,657 parameters
+    "glaucoma_cnn": partial(
+        plain_classifier, widths=(64, 128, 128), convs=1, norm="none", activation="relu", down="max", padding="valid",
+        hidden=512, dropout=0.5, side=256,
+    ),
+    "glaucoma_cnn_pool": partial(
+        plain_classifier, widths=(64, 128, 128), convs=1, norm="none", activation="relu", down="max", padding="valid",
+        hidden=512, dropout=0.5, side=0,
+    ),
+    # any classifier of timm, set by model.encoder
+    "encoder_classifier": partial(encoder_classifier, encoder="resnet34"),
 }  # fmt: skip
 
 #: Where each network of `MODELS` is described.
@@ -104,6 +121,10 @@ SOURCES: dict[str, str] = {
     "efficientnet_b4_unet": "Tan and Le 2019, arXiv:1905.11946",
     "fuelcell_vgg16": "Chiu 2023, see catenary.models.fuelcell; 25 866 177 as Keras counts",
     "fuelcell_resnet50": "Chiu 2023, see catenary.models.fuelcell; 71 938 627 as Keras counts",
+    "classifier": "the encoder of a U-Net, the mean of its last features, a dense layer",
+    "glaucoma_cnn": "three convolutions and two dense layers on 256 x 256 pixels; 59 206 657 parameters",
+    "glaucoma_cnn_pool": "the same with a mean over the places, for images of any size",
+    "encoder_classifier": "any classifier of timm; resnet34: He et al. 2015, arXiv:1512.03385",
 }
 
 
@@ -138,6 +159,8 @@ def build(name: str = "unet", **settings: object) -> nn.Module:
 
 def _for_two_dates(name: str, settings: dict[str, object]) -> nn.Module:
     """A network of `MODELS` that sees each of two dates by itself."""
+    if name in CLASSIFIERS:
+        raise ConfigError(f"'{name}' answers for whole images of one date; set model.fusion to none")
     channels, classes = (int(str(settings.get(key, default))) for key, default in (("channels", 6), ("classes", 5)))
     if channels % 2:
         raise ConfigError(

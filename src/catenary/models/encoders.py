@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from catenary.errors import ConfigError, near_match
 
-__all__ = ["Encoder", "encoder_of", "encoder_strides"]
+__all__ = ["Backbone", "Encoder", "check_encoder", "encoder_of", "encoder_strides"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,40 @@ class _Facts:
     options: tuple[tuple[str, Any], ...]
 
 
-class Encoder(nn.Module):
+class Backbone(nn.Module):
+    """A network of timm, as pretrained weights, freezing and slower rates know it.
+
+    Attributes:
+        name: Its name in timm.
+        channels: Channels of the images.
+        net: The network itself.
+        added: Names of the biases that weights of the network do not have.
+        frozen: Names of the modules whose parameters and running statistics training leaves alone, see
+            `catenary.models.freezing.freeze`.
+    """
+
+    name: str
+    channels: int
+    net: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added: tuple[str, ...] = ()
+        self.frozen: tuple[str, ...] = ()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As in every module, but what is frozen stays in evaluation mode, so that its statistics stay."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    def stages(self) -> list[list[str]]:
+        """Names of the modules that hold parameters, in stages from the image's side on."""
+        raise NotImplementedError
+
+
+class Encoder(Backbone):
     """A network of timm, cut at its feature maps; the weights are freshly drawn.
 
     Args:
@@ -46,9 +79,6 @@ class Encoder(nn.Module):
     Attributes:
         outputs: Channels of each feature.
         multiple: What the sides of the images must be multiples of.
-        added: Names of the biases that weights of the network do not have.
-        frozen: Names of the modules whose parameters and running statistics training leaves alone, see
-            `catenary.models.freezing.freeze`.
 
     Convolutions and poolings without padding (the Inception family) are given some, so that every feature has
     exactly ``1 / stride`` of the image's size; their weights fit as they are.
@@ -77,21 +107,13 @@ class Encoder(nn.Module):
         self.name, self.channels, self.strides = name, channels, wanted
         self.outputs = tuple(facts.channels[i] for i in chosen)
         self.multiple = wanted[-1] if facts.multiple == facts.strides[-1] else facts.multiple
-        self.frozen: tuple[str, ...] = ()
         indices = tuple(facts.indices[i] for i in chosen)
         self.net = _create(name, facts.padded, in_chans=channels, out_indices=indices, **dict(facts.options))
-        self.added: tuple[str, ...] = _give_biases(self.net) if biases else ()
+        self.added = _give_biases(self.net) if biases else ()
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The features of images whose sides are multiples of `multiple`, finest first."""
         return _features(self.net, x)
-
-    def train(self, mode: bool = True) -> Encoder:
-        """As in every module, but what is frozen stays in evaluation mode, so that its statistics stay."""
-        super().train(mode)
-        for name in self.frozen:
-            self.get_submodule(name).eval()
-        return self
 
     def stages(self) -> list[list[str]]:
         """Names of the modules that hold parameters, by the first feature that they have a part in, finest first."""
@@ -104,9 +126,12 @@ class Encoder(nn.Module):
         return found
 
 
-@cache
-def _facts(name: str) -> _Facts:
-    """Try the network `name` on images without memory; nothing is computed, drawn or read."""
+def check_encoder(name: str) -> None:
+    """Make sure that timm has the network `name`, with the weights that its tag names.
+
+    Raises:
+        ConfigError: It has not.
+    """
     import timm
 
     architecture, _, tag = name.partition(".")
@@ -117,6 +142,12 @@ def _facts(name: str) -> _Facts:
     if tag and name not in timm.list_pretrained(f"{architecture}.*"):
         known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
         raise ConfigError(f"encoder '{architecture}' has no weights '{tag}'; {near_match(tag, known)}")
+
+
+@cache
+def _facts(name: str) -> _Facts:
+    """Try the network `name` on images without memory; nothing is computed, drawn or read."""
+    check_encoder(name)
     with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
         info, options = _probe(name)
         strides, channels = [int(n) for n in info.reduction()], tuple(int(n) for n in info.channels())
@@ -215,14 +246,14 @@ def _stages(name: str, strides: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
     return tuple(stages.items())
 
 
-def encoder_of(network: nn.Module) -> Encoder:
-    """The timm encoder of a network, or the encoder itself.
+def encoder_of(network: nn.Module) -> Backbone:
+    """The network of timm that a network is built on, or itself.
 
     Raises:
         ConfigError: It has none.
     """
-    encoder = network if isinstance(network, Encoder) else getattr(network, "encoder", None)
-    if not isinstance(encoder, Encoder):
+    encoder = network if isinstance(network, Backbone) else getattr(network, "encoder", None)
+    if not isinstance(encoder, Backbone):
         raise ConfigError(
             f"a {type(network).__name__} has no pretrained encoder; take a network that has one, such as resnet50_unet"
         )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import nn
 
 from catenary.errors import ConfigError
-from catenary.models.encoders import Encoder, encoder_of
+from catenary.models.encoders import Backbone, encoder_of
 
 __all__ = ["freeze", "parameter_groups", "stages", "unfreeze"]
 
@@ -101,7 +101,7 @@ def parameter_groups(
     [(0.001, 1.0), (0.001, 1.0), (0.0001, 0.1), (0.0001, 0.1)]
     """
     encoder = getattr(network, "encoder", None)
-    inside = {id(p) for p in encoder.parameters()} if isinstance(encoder, Encoder) else set()
+    inside = {id(p) for p in encoder.parameters()} if isinstance(encoder, Backbone) else set()
     slow = lr / 10 if encoder_lr is None else encoder_lr
     free = [p for p in network.parameters() if p.requires_grad]
     groups = []

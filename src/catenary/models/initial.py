@@ -10,15 +10,16 @@ from catenary.models.layers import pick
 
 __all__ = ["INITS", "initialise"]
 
-_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 _TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def _he(layer: nn.Module) -> None:
     """N(0, sqrt(2 / n)), n the values that one output value is summed from (He et al. 2015, as the paper has it).
 
-    What no activation follows (kernel 1: heads and resizing; transposed convolutions) gets sqrt(1 / n). A transposed
-    convolution whose stride is its kernel sums one value a channel, which `torch.nn.init` would count otherwise.
+    What no activation follows (kernel 1: heads and resizing; transposed convolutions) gets sqrt(1 / n), and so do
+    dense layers. A transposed convolution whose stride is its kernel sums one value a channel, which `torch.nn.init`
+    would count otherwise.
     """
     weight = layer.weight
     assert isinstance(weight, nn.Parameter)
@@ -35,12 +36,14 @@ def _normal(layer: nn.Module) -> None:
     nn.init.normal_(layer.weight, std=0.01)
 
 
-#: Ways to draw the first weights of a convolution; biases are zero in all.
+#: Ways to draw the first weights of a layer; biases are zero in all.
 INITS: dict[str, Callable[[nn.Module], None]] = {"he": _he, "normal": _normal}
 
 
 def initialise(module: nn.Module, how: str = "he") -> None:
-    """Draw the weights of every convolution in `module` anew; biases become 0. Normalisations stay the identity.
+    """Draw the weights of every convolution and dense layer in `module` anew; biases become 0.
+
+    Normalisations stay the identity.
 
     Args:
         module: Any network.

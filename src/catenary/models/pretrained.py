@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from catenary.errors import ConfigError, ModelError, near_match
-from catenary.models.encoders import Encoder, encoder_of
+from catenary.models.encoders import Backbone, encoder_of
 from catenary.types import Progress, silent
 
 __all__ = [
@@ -63,7 +63,7 @@ def load_encoder(network: nn.Module, source: str | Path, *, progress: Progress =
     The first layer is fitted to the network's channels, see `adapted`.
 
     Args:
-        network: A `catenary.models.encoder_unet.EncoderUNet`, or what has such an `encoder`.
+        network: A `catenary.models.encoder_unet.EncoderUNet`, a classifier on timm, or what has such an `encoder`.
         source: ``"hub"`` for the weights that timm names first, ``"hub:TAG"`` for others of its list (as
             ``"hub:tv_in1k"``), or a ``.safetensors`` file of timm or, where the names are the same (ResNet, VGG), of
             torchvision. What the cache of the hub holds is used without a network; ``HF_HOME`` and ``HF_HUB_OFFLINE``
@@ -211,7 +211,7 @@ def _read(file: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _fitted(encoder: Encoder, weights: Mapping[str, Tensor], file: Path) -> tuple[dict[str, Tensor], int]:
+def _fitted(encoder: Backbone, weights: Mapping[str, Tensor], file: Path) -> tuple[dict[str, Tensor], int]:
     """The encoder's arrays by its own names, and how many of the file's that took.
 
     Raises:
@@ -237,7 +237,7 @@ class _Match:
     problem: str
 
 
-def _match(encoder: Encoder, weights: Mapping[str, Tensor]) -> _Match:
+def _match(encoder: Backbone, weights: Mapping[str, Tensor]) -> _Match:
     first = _first_layers(encoder)
     found: dict[str, Tensor] = {}
     parts, problem, wanted = set(), "", 0
@@ -274,7 +274,7 @@ def _match(encoder: Encoder, weights: Mapping[str, Tensor]) -> _Match:
     return _Match(found, len(found), problem)
 
 
-def _first_layers(encoder: Encoder) -> set[str]:
+def _first_layers(encoder: Backbone) -> set[str]:
     config = getattr(encoder.net, "pretrained_cfg", None) or {}
     names = config.get("first_conv") or ()
     return {f"{name}.weight" for name in ((names,) if isinstance(names, str) else names)}

@@ -6,8 +6,11 @@ worth timing. A field that the recipe sets is kept, and its reason says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from catenary.data.fingerprint import Fingerprint
 from catenary.plan.choices import Budget, Choices, Plan, Speed, levels_of
+from catenary.plan.classes import for_classes, loss_of_classes, vary_classes
 from catenary.plan.common import (
     ENOUGH_SLICES,
     ENOUGH_STEPS,
@@ -23,6 +26,8 @@ from catenary.plan.volumes import for_volumes, vary_volumes
 from catenary.recipe import Recipe, choose, is_set
 
 __all__ = ["ENOUGH_SLICES", "ENOUGH_STEPS", "Budget", "Plan", "Speed", "candidates", "levels_of", "plan"]
+
+_Decide = Callable[[Choices, Fingerprint], None]
 
 
 def candidates(fingerprint: Fingerprint, budget: Budget, recipe: Recipe) -> tuple[Recipe, ...]:
@@ -42,10 +47,19 @@ def plan(fingerprint: Fingerprint, budget: Budget, recipe: Recipe) -> Plan:
     """
     choices = Choices(recipe)
     network_ends(choices, fingerprint)
-    shape, vary = (for_images, vary_images) if fingerprint.rank == 2 else (for_volumes, vary_volumes)
+    shape, loss, vary = _kind(fingerprint)
     shape(choices, fingerprint, budget)
-    loss_and_sampling(choices, fingerprint)
+    loss(choices, fingerprint)
     vary(choices, fingerprint)
     steps = schedule(choices, fingerprint, budget)
     check(choices.recipe, fingerprint)
     return Plan(recipe=choices.recipe, reasons=choices.reasons, expected_steps=steps)
+
+
+def _kind(data: Fingerprint) -> tuple[Callable[[Choices, Fingerprint, Budget], None], _Decide, _Decide]:
+    """What decides size and network, loss, and augmentation of such data."""
+    if data.scope == "image":
+        return for_classes, loss_of_classes, vary_classes
+    if data.rank == 2:
+        return for_images, loss_and_sampling, vary_images
+    return for_volumes, loss_and_sampling, vary_volumes

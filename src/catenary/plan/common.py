@@ -7,7 +7,7 @@ import math
 from catenary.data.balance import class_weights_from
 from catenary.data.fingerprint import Fingerprint
 from catenary.errors import ConfigError
-from catenary.geometry import check_depth
+from catenary.geometry import CLASSIFIERS, check_depth
 from catenary.plan.choices import Budget, Choices, levels_of
 from catenary.recipe import Recipe, choose
 
@@ -45,7 +45,8 @@ def network_ends(choices: Choices, data: Fingerprint) -> None:
         {"model.channels": data.channels * slices}, told + (f", {slices} slices are seen at once" if slices > 1 else "")
     )
     what = {
-        "binary": "one class beside background: one logit through a sigmoid",
+        "binary": f"{'two classes' if data.scope == 'image' else 'one class beside background'}: one logit through a "
+        "sigmoid",
         "exclusive": "classes exclude one another: one logit a class through a softmax",
         "overlapping": "regions overlap: one logit a region, each through a sigmoid",
     }[data.task]
@@ -162,11 +163,16 @@ def check(recipe: Recipe, data: Fingerprint) -> None:
     problems = []
     if len(recipe.sample.patch) != recipe.model.rank:
         problems.append(f"sample.patch = {recipe.sample.patch} needs {recipe.model.rank} numbers")
-    else:
+    elif data.scope == "pixel":
         try:
             check_depth(recipe.sample.patch, levels_of(recipe), recipe.model.pools)
         except ConfigError as error:
             problems.append(str(error))
+    if (recipe.model.name in CLASSIFIERS) != (data.scope == "image"):
+        wanted = "give images one class" if recipe.model.name in CLASSIFIERS else "segment"
+        problems.append(
+            f"model.name = {recipe.model.name} is a network to {wanted}, which these data are not for; leave it out"
+        )
     if recipe.model.rank > data.rank:
         problems.append(f"model.rank = {recipe.model.rank} is for volumes, found images; leave it out")
     elif recipe.model.slices % 2 == 0:

@@ -9,7 +9,7 @@ from catenary.plan.choices import Budget, Choices
 from catenary.plan.common import FEW_CASES, base_width, widths_from
 from catenary.recipe import Recipe
 
-__all__ = ["for_images", "vary_images"]
+__all__ = ["for_images", "normalisation", "vary_images"]
 
 PATCH = 256
 #: Objects wider than this share of the image are seen whole rather than in crops, as long as a patch then has no more
@@ -20,7 +20,7 @@ FILLS, WHOLE = 0.15, 1.6
 def for_images(choices: Choices, data: Fingerprint, budget: Budget) -> None:
     """Decide what depends on the images' size and content."""
     _resolution(choices, data)
-    _normalisation(choices, data)
+    normalisation(choices, data)
     _patch(choices, data)
     _depth_and_width(choices, data, budget)
     _batch(choices, data, budget)
@@ -57,7 +57,8 @@ def _fills(data: Fingerprint) -> float:
     return max((d for d in data.object_diameter if d > 0), default=0.0) / max(data.size_median)
 
 
-def _normalisation(choices: Choices, data: Fingerprint) -> None:
+def normalisation(choices: Choices, data: Fingerprint) -> None:
+    """Decide by which constants intensities are normalised."""
     low, high, spread = min(data.low), max(data.high), data.image_means_spread
     if spread > 0.6 or data.dtype.startswith("float"):
         mode = "image"

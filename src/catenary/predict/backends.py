@@ -23,6 +23,7 @@ __all__ = [
     "OnnxEngine",
     "OpenVinoEngine",
     "TorchEngine",
+    "WholeEngine",
     "answering_module",
     "import_openvino",
     "least_sides",
@@ -45,8 +46,19 @@ class Engine(Protocol):
         """What it is, for people, for example ``"OpenVINO bf16"``."""
         ...
 
-    def __call__(self, x: Float32[np.ndarray, "n c *s"]) -> Float32[np.ndarray, "n k *s"]:
+    def __call__(self, x: Float32[np.ndarray, "n c *s"]) -> Float32[np.ndarray, "n k *t"]:
         """Probabilities of each logit: softmax over exclusive classes, sigmoid otherwise."""
+        ...
+
+
+@runtime_checkable
+class WholeEngine(Engine, Protocol):
+    """Runs a network for whole images."""
+
+    def with_features(
+        self, x: Float32[np.ndarray, "n c h w"]
+    ) -> tuple[Float32[np.ndarray, "n k 1 1"], Float32[np.ndarray, "n f"]]:
+        """The answer of `Engine`, and the features it was judged by, for `catenary.predict.familiar`."""
         ...
 
 
@@ -72,11 +84,18 @@ class TorchEngine:
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine`."""
+        return self._outputs(x)[0]
+
+    def with_features(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `WholeEngine`."""
+        answer, features = self._outputs(x)
+        return answer, features
+
+    def _outputs(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         torch = self._torch
         tensor = torch.from_numpy(x).to(self._device).contiguous(memory_format=self._layout)
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.low):
-            answer: NDArray[np.float32] = self._module(tensor).float().cpu().numpy()
-        return answer
+            return [output.float().cpu().numpy() for output in self._module(tensor)]
 
 
 def import_openvino() -> Any:
@@ -111,6 +130,10 @@ class OpenVinoEngine:
         answer: NDArray[np.float32] = self._request.get_output_tensor(0).data
         return answer
 
+    def with_features(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `WholeEngine`."""
+        return self(x), self._request.get_output_tensor(1).data
+
 
 class OnnxEngine:
     """ONNX Runtime on the CPU."""
@@ -133,9 +156,14 @@ class OnnxEngine:
         answer: NDArray[np.float32] = self._session.run(None, {self._input: np.ascontiguousarray(x)})[0]
         return answer
 
+    def with_features(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `WholeEngine`."""
+        answer, features = self._session.run(None, {self._input: np.ascontiguousarray(x)})
+        return answer, features
+
 
 def answering_module(model: Path, card: Card) -> Any:
-    """The network with its activation behind it, so that it answers with probabilities."""
+    """The network with its activation behind it: it gives probabilities, and the features of whole images."""
     import torch
 
     from catenary.models import build
@@ -143,13 +171,14 @@ def answering_module(model: Path, card: Card) -> Any:
     class Answer(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = build(**card.recipe.model.model_dump())
-            self.exclusive = card.labels.task == "exclusive"
+            self.network: Any = build(**card.recipe.model.model_dump())
+            self.exclusive, self.whole = card.labels.task == "exclusive", card.labels.scope == "image"
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            logits = self.network(x).float()  # a softmax in bf16 would not add up to 1
-            answer: torch.Tensor = logits.softmax(1) if self.exclusive else logits.sigmoid()
-            return answer
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            seen = self.network.maps(x) if self.whole else x
+            logits = (self.network.judged(seen) if self.whole else self.network(seen)).float()
+            answer = logits.softmax(1) if self.exclusive else logits.sigmoid()  # in bf16 it would not add up to 1
+            return (answer, self.network.encoder.pooled(seen)) if self.whole else (answer,)
 
     module = Answer()
     weights = {name: torch.from_numpy(value.copy()) for name, value in load_weights(model).items()}
@@ -164,14 +193,16 @@ def answering_module(model: Path, card: Card) -> Any:
 
 
 def _exported(model: Path, card: Card) -> Any:
-    """The answering network as a graph whose batch and sides stay open."""
+    """The answering network as a graph whose batch stays open, and its sides too where images are cut into tiles."""
     import torch
 
-    least = least_sides(card)
+    whole = card.labels.scope == "image"  # seen in one frame
+    least = (0, 0) if whole else least_sides(card)
     names = ("depth", "height", "width")[-len(least) :]
     sides = {2 + i: torch.export.Dim(name, min=n) for i, (name, n) in enumerate(zip(names, least, strict=True))}
-    sizes = {0: torch.export.Dim("batch"), **sides}
-    example = torch.zeros(2, card.recipe.model.channels, *(n * (2 + i) for i, n in enumerate(least)))
+    sizes = {0: torch.export.Dim("batch"), **({} if whole else sides)}
+    shape = card.recipe.sample.patch if whole else tuple(n * (2 + i) for i, n in enumerate(least))
+    example = torch.zeros(2, card.recipe.model.channels, *shape)
     return torch.export.export(answering_module(model, card), (example,), dynamic_shapes=(sizes,))
 
 

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from catenary.data.labels import LabelSet
 from catenary.errors import ModelError
 from catenary.io.files import atomic
+from catenary.metrics.calibration import Calibration
+from catenary.metrics.decision import Operating
+from catenary.predict.familiar import Familiar
 from catenary.predict.hdf5 import is_hdf5, read_hdf5_card, read_hdf5_weights
 from catenary.predict.quantities import CasePair
 from catenary.recipe import Recipe
@@ -43,6 +46,10 @@ class Card(BaseModel):
         scores: Validation scores.
         share_errors: Root mean square error of each target's share of the pixels, on validation cases.
         quantities: What `catenary.measures` gives on validation cases, from truth and prediction.
+        calibration: Makes the probabilities of whole-image classes mean what they say; None for pixels.
+        operating: How the threshold of two whole-image classes was chosen.
+        familiar: The training images as the network of whole images sees them; see `catenary.predict.familiar`.
+        judged: Probability of the second of two whole-image classes and the truth (0 or 1), of each validation case.
         fingerprint: The training data in numbers.
         provenance: What made the model.
     """
@@ -61,6 +68,10 @@ class Card(BaseModel):
     scores: dict[str, float] = {}
     share_errors: dict[str, float] = {}
     quantities: tuple[CasePair, ...] = ()
+    calibration: Calibration | None = None
+    operating: Operating | None = None
+    familiar: Familiar | None = None
+    judged: tuple[tuple[float, int], ...] = ()
     fingerprint: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 

@@ -37,7 +37,7 @@ from catenary.predict.quantize import can_quantize, quantize
 
 __all__ = ["DRIFT", "ENGINES", "Opened", "Samples", "open_engine", "samples_like"]
 
-#: Largest share of pixels whose class may differ from torch's answer.
+#: Largest share of pixels whose class may differ from torch's answer; of whole images, mean change of a probability.
 DRIFT = 0.001
 #: A coarser precision is taken when it is so many times faster.
 GAIN = 1.2
@@ -50,7 +50,8 @@ class Opened:
 
     Attributes:
         engine: The engine.
-        drift: Share of sample pixels whose class differs from torch's answer in full precision.
+        drift: Share of sample pixels whose class differs from torch's answer in full precision; of whole images, mean
+            difference of the probabilities.
         notes: What the user should know, for example that another engine was refused.
     """
 
@@ -130,9 +131,9 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
     record = _read_record(folder)
     if {key: record.get(key) for key in made_for} != made_for:
         x = samples_like(card) if samples is None else samples.check
-        found, low = classes_of(engine(x), card), _seconds(engine, x)
+        found, low = engine(x), _seconds(engine, x)
         engine.low = False
-        drift = float(np.mean(found != classes_of(engine(x), card)))
+        drift = _drift(found, engine(x), card)
         record = made_for | {"drift": drift, "faster": low < _seconds(engine, x)}
         write_json(_writable(folder) / _RECORD, record)
     engine.low = record["drift"] <= DRIFT and record["faster"]
@@ -170,8 +171,9 @@ def _open_converted(name: str, model: Path, card: Card, samples: Samples | None)
         record |= {"model": digest, "engine": name, "files": _sizes(folder)}
         write_json(folder / _RECORD, record)
     if record["drift"] > DRIFT:
+        what = "of the pixels" if card.labels.scope == "pixel" else "of probability"
         raise ModelError(
-            f"{name} differs from torch in {100 * record['drift']:.2f} % of the pixels, more than {100 * DRIFT:.1f} %; "
+            f"{name} differs from torch in {100 * record['drift']:.2f} % {what}, more than {100 * DRIFT:.1f} %; "
             "use --engine torch"
         )
     with _running(name):
@@ -238,13 +240,15 @@ def _choose_precision(kind: _Kind, folder: Path, model: Path, card: Card, sample
             precisions += ("int8",)
         except ModelError:  # an operation that has no form in integers; the finer precisions remain
             pass
-    wanted = classes_of(TorchEngine(model, card, exact=True)(x), card)
+    wanted = TorchEngine(model, card, exact=True)(x)
     tried: list[dict[str, Any]] = []
     for precision in precisions:
         engine = kind.open(folder, precision)
-        drift = float(np.mean(classes_of(engine(x), card) != wanted))
+        drift = _drift(engine(x), wanted, card)
         seconds = _seconds(engine, x) if len(precisions) > 1 else 0.0
-        tried.append({"precision": precision, "drift": drift, "seconds": seconds, "pixels": int(wanted.size)})
+        tried.append(
+            {"precision": precision, "drift": drift, "seconds": seconds, "pixels": wanted.size // wanted.shape[1]}
+        )
     chosen, *coarser = tried
     for one in coarser:
         if one["drift"] <= DRIFT and one["seconds"] * GAIN <= chosen["seconds"]:
@@ -265,6 +269,13 @@ def _seconds(engine: Engine, x: NDArray[np.float32], *, repeats: int = 2) -> flo
     return min(times)
 
 
+def _drift(found: NDArray[np.float32], wanted: NDArray[np.float32], card: Card) -> float:
+    """How far answers depart from those that are wanted, see `Opened`."""
+    if card.labels.scope == "image":  # a few images hardly change class, but their probabilities tell
+        return float(np.abs(found - wanted).mean())
+    return float(np.mean(classes_of(found, card) != classes_of(wanted, card)))
+
+
 def classes_of(probability: NDArray[np.float32], card: Card) -> NDArray[Any]:
     """Decided classes ``(n, *s)``, or ``(n, k, *s)`` booleans where each logit decides for itself."""
     if card.labels.task == "exclusive":
@@ -280,8 +291,15 @@ def samples_like(card: Card, *, count: int = 2, side: int = 256) -> NDArray[np.f
     rank = card.recipe.model.rank
     # As many voxels of a volume as pixels of an image.
     side = side if rank == 2 else max(32, 16 * round(side ** (2 / 3) / 16))
+    if card.labels.scope == "image":  # a network of whole images may know one size only
+        side = 16 * -(-max(card.recipe.sample.patch) // 16)
     coarse = rng.normal(size=(count, card.recipe.model.channels, *(side // 16,) * rank))
     for axis in range(2, 2 + rank):
         coarse = coarse.repeat(16, axis)
     fine = rng.normal(size=coarse.shape)
-    return (coarse + 0.3 * fine).astype(np.float32)
+    whole = (coarse + 0.3 * fine).astype(np.float32)
+    return (
+        whole
+        if card.labels.scope == "pixel"
+        else whole[..., : card.recipe.sample.patch[0], : card.recipe.sample.patch[1]]
+    )

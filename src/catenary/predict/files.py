@@ -25,7 +25,7 @@ from catenary.types import Image, Progress, silent
 __all__ = ["PredictionRecord", "find_inputs", "predict_files"]
 
 #: Endings of results, so that a folder of results is not segmented again.
-_OURS = ("_mask", "_overlay", "_probability")
+_OURS = ("_mask", "_overlay", "_probability", "_looks")
 
 
 @dataclass(frozen=True, kw_only=True)

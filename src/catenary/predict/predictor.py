@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.errors import ConfigError, InputError
+from catenary.errors import ConfigError
 from catenary.geometry import axes_of
-from catenary.io import read_image
 from catenary.predict.backends import Engine, least_sides
 from catenary.predict.bands import averaged, body_box, cropped, placed, slabs
 from catenary.predict.card import Card, load_card, model_path
 from catenary.predict.cleaning import clean_label, clean_mask
 from catenary.predict.engines import Opened, Samples, open_engine
+from catenary.predict.inputs import as_image, doubts
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
 from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
@@ -110,8 +110,8 @@ class Predictor:
         Raises:
             InputError: It cannot be read, has another number of channels than the model, or holds NaN.
         """
-        image = _as_image(source, self.card)
-        warnings = [*self.notes, *_warnings(image, self.card)]
+        image = as_image(source, self.card)
+        warnings = [*self.notes, *doubts(image, self.card)]
         small = len(image.shape) == 2 and math.prod(image.shape) * self.card.labels.channels <= KEPT
         keep = small if probability is None else probability
         mask, regions, kept = self._segment(image, keep)
@@ -329,61 +329,3 @@ def open_predictor(
     opened = open_engine(wanted, path, card, samples=samples)
     more = [open_predictor(one, engine=engine, tta=tta, overlap=overlap, halo=halo, tile=tile) for one in others]
     return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile, others=more)
-
-
-def _as_image(source: str | Path | Image | NDArray[Any], card: Card) -> Image:
-    image = source
-    if isinstance(image, str | Path):
-        image = read_image(image)
-    elif not isinstance(image, Image):
-        array = np.asarray(image)
-        if array.ndim == 2 or (array.ndim == 3 and card.rank == 3):
-            array = array[None]
-        elif array.ndim == 3 and array.shape[0] != card.channels and array.shape[2] == card.channels:
-            array = np.moveaxis(array, -1, 0)
-        if array.ndim != card.rank + 1:
-            wanted = "(h, w, c)" if card.rank == 2 else "(c, d, h, w)"
-            raise InputError(f"an image array for this model has the axes {wanted}, found shape {np.shape(image)}")
-        image = Image(array=np.ascontiguousarray(array))
-    if image.array.dtype.kind not in "buif":
-        raise InputError(f"{image.source} has pixels of type {image.array.dtype}; give whole or real numbers")
-    if len(image.shape) != card.rank:
-        raise InputError(
-            f"{image.source} has the size {'x'.join(map(str, image.shape))} but the model was trained on "
-            f"{'volumes' if card.rank == 3 else 'images'}; give one of these"
-        )
-    if image.channels != card.channels:
-        raise InputError(
-            f"{image.source} has {image.channels} channel(s) but the model was trained on {card.channels}; convert it, "
-            "or use a model trained on such images"
-        )
-    if min(image.shape) == 0:
-        raise InputError(f"{image.source} has no pixels (size {image.shape}); give a whole image")
-    if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
-        count = int((~np.isfinite(image.array)).sum())
-        raise InputError(f"{image.source} has {count} pixels that are NaN or infinite; replace them")
-    if image.array.dtype == np.bool_:
-        image = replace(image, array=image.array.astype(np.uint8))
-    return image
-
-
-def _warnings(image: Image, card: Card) -> list[str]:
-    """What makes the answer doubtful: an input unlike those of the training set."""
-    found = []
-    low, high = float(image.array.min()), float(image.array.max())
-    if low == high:
-        found.append(f"{image.source}: every pixel is {low:g}; there is nothing to segment")
-    if str(image.array.dtype) != card.dtype:
-        found.append(f"{image.source}: pixels are {image.array.dtype}, the model was trained on {card.dtype}")
-    trained = card.fingerprint
-    if trained.get("low") and trained.get("high") and low != high:
-        bottom, top = min(trained["low"]), max(trained["high"])
-        step = max(1, image.array[0].size // 100_000)
-        middle = float(np.median(image.array.reshape(image.channels, -1)[:, ::step]))
-        reach = 0.5 * (top - bottom)
-        if not bottom - reach <= middle <= top + reach:
-            found.append(
-                f"{image.source}: the median intensity {middle:g} lies far outside the training images' range "
-                f"{bottom:g} to {top:g}"
-            )
-    return found

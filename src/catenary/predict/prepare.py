@@ -17,7 +17,7 @@ from catenary.predict.resample import resample_image, resample_label, working_sh
 from catenary.recipe import Prepare
 from catenary.types import Image
 
-__all__ = ["Normaliser", "Prepared", "prepare", "resize_image", "resize_label", "working_shape"]
+__all__ = ["Normaliser", "Prepared", "framed", "prepare", "resize_image", "resize_label", "working_shape"]
 
 Vector = NDArray[np.float32]
 #: ``(scale, offset, low, high)``, each with one number a channel; the last two may be None.
@@ -144,6 +144,19 @@ def prepare(image: Image, normaliser: Normaliser, size: int = 0, spacing: tuple[
             valid = resize_label(valid.astype(np.uint8), shape).astype(bool)
     array = resize_image(array, shape)
     return Prepared(array=array, coefficients=normaliser.coefficients(array, valid))
+
+
+def framed(image: Shaped[np.ndarray, "h w c"], patch: tuple[int, int]) -> Shaped[np.ndarray, "ph pw c"]:
+    """The middle of an image, mirrored at its ends where the patch is larger: how images with one class are seen.
+
+    >>> framed(np.array([[[1], [2], [3]]]), (1, 7))[0, :, 0].tolist()
+    [2.0, 3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
+    """
+    from catenary.augment.spatial import IDENTITY, sample_patch
+
+    shape = image.shape[:2]
+    centre = (shape[0] // 2, shape[1] // 2)
+    return sample_patch(image, np.zeros(shape, np.uint8), centre=centre, patch=patch, warp=IDENTITY)[0]
 
 
 def normalise(

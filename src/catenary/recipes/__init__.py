@@ -9,6 +9,14 @@ from functools import partial
 from catenary.recipe import Recipe
 from catenary.recipes.brain_tumour import brain_tumour, brain_tumour_study
 from catenary.recipes.building_damage import building_damage, building_damage_study
+from catenary.recipes.glaucoma import (
+    detection,
+    detection_study,
+    glaucoma,
+    glaucoma_study,
+    progression,
+    progression_study,
+)
 from catenary.recipes.microstructure import microstructure
 from catenary.recipes.presets import PRESETS
 from catenary.recipes.skin_lesion import skin_lesion
@@ -22,7 +30,13 @@ __all__ = [
     "building_damage",
     "building_damage_study",
     "default",
+    "detection",
+    "detection_study",
+    "glaucoma",
+    "glaucoma_study",
     "microstructure",
+    "progression",
+    "progression_study",
     "skin_lesion",
     "volumes",
     "with_model",
@@ -49,6 +63,12 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "brain-tumour-flair": partial(brain_tumour_study, "flair"),
     "brain-tumour-t1c": partial(brain_tumour_study, "t1c"),
     "building-damage-unetpp": partial(building_damage_study, "unetpp"),
+    "glaucoma": glaucoma,
+    "glaucoma-study": glaucoma_study,
+    "glaucoma-detection": detection,
+    "glaucoma-detection-study": detection_study,
+    "glaucoma-progression": progression,
+    "glaucoma-progression-study": progression_study,
 }
 
 

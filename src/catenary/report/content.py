@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catenary.metrics.evaluation import Baseline, Evaluation, Interval
-from catenary.report.data import ReportData
+from catenary.report.data import ClassReportData, ReportData
 from catenary.report.document import (
     CurveEntry,
     DatasetEntry,
@@ -22,25 +22,15 @@ from catenary.report.document import (
 )
 from catenary.report.words import headline, nouns_of
 
-__all__ = ["document", "plain"]
+__all__ = ["document", "plain", "run_facts"]
 
 
 def document(data: ReportData) -> Document:
     """All numbers and words of the report, in plain types; values that are not finite become null."""
     measured = data.evaluation
     return Document(
-        title=data.title,
-        model=data.model,
         headline=_headline(data, measured),
-        dataset=DatasetEntry(
-            name=data.dataset,
-            folder=data.folder,
-            licence=data.licence,
-            classes=list(data.labels.names),
-            targets=list(data.labels.target_names),
-            task=data.labels.task,
-            fingerprint=plain(data.fingerprint) or {},
-        ),
+        **run_facts(data),
         **{name: getattr(measured, name) for name in Evaluation.model_fields},
         measurements=[
             MeasurementEntry(case=row.case, target=row.target, truth=row.truth, prediction=row.prediction)
@@ -71,18 +61,35 @@ def document(data: ReportData) -> Document:
             for row in data.curves
         ],
         share_errors={name: float(error) for name, error in data.share_errors.items()},
-        plan=[PlanEntry(field=name, value=value, reason=reason) for name, value, reason in data.plan],
-        findings=[FindingEntry.model_validate(plain(finding.to_dict())) for finding in data.findings],
-        splits=Splits(
+    )
+
+
+def run_facts(data: ReportData | ClassReportData) -> dict[str, Any]:
+    """What every report of a run tells, whatever was measured: data, plan, findings, splits, training, provenance."""
+    return {
+        "title": data.title,
+        "model": data.model,
+        "dataset": DatasetEntry(
+            name=data.dataset,
+            folder=data.folder,
+            licence=data.licence,
+            classes=list(data.labels.names),
+            targets=list(data.labels.target_names),
+            task=data.labels.task,
+            fingerprint=plain(data.fingerprint) or {},
+        ),
+        "plan": [PlanEntry(field=name, value=value, reason=reason) for name, value, reason in data.plan],
+        "findings": [FindingEntry.model_validate(plain(finding.to_dict())) for finding in data.findings],
+        "splits": Splits(
             train=list(data.splits.get("train", ())),
             val=list(data.splits.get("val", ())),
             test=list(data.splits.get("test", ())),
             left_out=list(data.splits.get("left_out", ())),
             how=data.split_how,
         ),
-        history=[{name: _finite(value) for name, value in row.items()} for row in data.history],
-        provenance=plain(data.provenance) or {},
-    )
+        "history": [{name: _finite(value) for name, value in row.items()} for row in data.history],
+        "provenance": plain(data.provenance) or {},
+    }
 
 
 def _headline(data: ReportData, measured: Evaluation) -> Headline:

@@ -12,9 +12,19 @@ from numpy import ndarray
 from catenary.data.findings import Finding
 from catenary.data.fingerprint import Fingerprint
 from catenary.data.labels import LabelSet
+from catenary.metrics.classresults import ClassEvaluation
 from catenary.metrics.evaluation import Evaluation
 
-__all__ = ["CurvePair", "GalleryCase", "Measurement", "QuantityRow", "ReportData", "VolumeRow"]
+__all__ = [
+    "ClassCase",
+    "ClassReportData",
+    "CurvePair",
+    "GalleryCase",
+    "Measurement",
+    "QuantityRow",
+    "ReportData",
+    "VolumeRow",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,4 +144,51 @@ class ReportData:
     share_errors: Mapping[str, float] = field(default_factory=dict)
     quantities: Sequence[QuantityRow] = ()
     curves: Sequence[CurvePair] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCase:
+    """One image whose class was asked for, to look at.
+
+    Attributes:
+        name: Its name; its answer is found by it.
+        image: RGB for looking at.
+        looks: The same in grey, tinted where the network found what speaks for the class that it called; None where
+            that was not asked.
+        warning: What makes the answer doubtful.
+    """
+
+    name: str
+    image: UInt8[ndarray, "h w 3"]
+    looks: UInt8[ndarray, "h w 3"] | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassReportData:
+    """Everything that a report of whole-image classes tells; see `ReportData` for fields of the same names.
+
+    Attributes:
+        evaluation: The scores.
+        gallery: Images to show, mistakes first.
+        chosen: How calibration and threshold were chosen, in sentences.
+    """
+
+    title: str
+    dataset: str
+    labels: LabelSet
+    evaluation: ClassEvaluation
+    model: str = ""
+    folder: str = ""
+    licence: str = ""
+    fingerprint: Fingerprint | Mapping[str, Any] | None = None
+    findings: Sequence[Finding] = ()
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    split_how: str = ""
+    plan: Sequence[tuple[str, str, str]] = ()
+    history: Sequence[Mapping[str, float]] = ()
+    monitor: str = "loss"
+    gallery: Sequence[ClassCase] = ()
+    chosen: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)

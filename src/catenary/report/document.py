@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from catenary.metrics.classresults import ClassEvaluation
 from catenary.metrics.evaluation import Baseline, CaseScores, Comparison, DamageScores, Empty, Interval, ObjectTotals
 
 __all__ = [
     "FORMAT",
+    "ClassDocument",
     "CurveEntry",
     "DatasetEntry",
     "Document",
@@ -166,6 +168,22 @@ class Document(_Entry):
     splits: Splits
     history: list[dict[str, float | None]] = Field(description="one row a validation")
     provenance: dict[str, Any] = Field(description="versions, seed, commands, hardware, time: what reproduces it")
+
+
+class ClassDocument(_Entry):
+    """All of ``report.json`` where whole images have a class; see `Document` for fields of the same names."""
+
+    format: Literal["catenary.classes/1"] = "catenary.classes/1"
+    title: str
+    model: str
+    dataset: DatasetEntry
+    evaluation: ClassEvaluation
+    chosen: list[str] = Field(description="how calibration and threshold were chosen")
+    plan: list[PlanEntry]
+    findings: list[FindingEntry]
+    splits: Splits
+    history: list[dict[str, float | None]]
+    provenance: dict[str, Any]
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from catenary.metrics.registry import METRICS
 from catenary.report.content import document
 from catenary.report.damage import damage
 from catenary.report.data import ReportData
-from catenary.report.document import Document
+from catenary.report.document import Document, FindingEntry
 from catenary.report.views import curve_charts, data_facts, gallery, measured, scores
 from catenary.report.volumes import compared
 from catenary.report.words import (
@@ -28,7 +28,7 @@ from catenary.report.words import (
     sentence,
 )
 
-__all__ = ["fill", "provenance_rows", "render", "write_report"]
+__all__ = ["fill", "provenance_rows", "render", "training_view", "worst_first", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -78,19 +78,19 @@ def render(doc: Document, data: ReportData) -> str:
     """The page as HTML text: numbers from `doc`, pictures from `data`."""
     from markupsafe import Markup
 
-    parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels) | data_facts(doc)
+    parts: dict[str, Any] = scores(doc) | measured(doc) | gallery(doc, data.gallery, data.labels)
+    parts |= data_facts(doc.dataset, doc.splits, pixel=nouns_of(doc.volumes).pixel)
     parts |= damage(doc) | compared(doc) | provenance_rows(doc.provenance) | nouns_of(doc.volumes)._asdict()
     parts["provenance"].insert(0, ("Network", doc.model))
-    parts["curve_charts"] = curve_charts(doc.history, data.monitor)
-    parts["training_note"] = _training_note(doc.provenance, bool(parts["curve_charts"]))
+    parts |= training_view(doc.history, data.monitor, doc.provenance)
     parts["rules"] = [
         (name.replace("_", " ").capitalize(), rule) for name, rule in doc.conventions.items() if name not in METRICS
     ]
     parts["metric_rules"] = [(metric_label(name), rule) for name, rule in doc.conventions.items() if name in METRICS]
-    parts["findings"] = sorted(doc.findings, key=lambda f: ("error", "warning", "note").index(f.level))
+    parts["findings"] = worst_first(doc.findings)
     for key in ("rows_chart", "strip_chart"):
         parts[key] = Markup(parts[key])
-    for key in ("agreement_charts", "volume_charts", "quantity_charts", "curve_charts"):
+    for key in ("agreement_charts", "volume_charts", "quantity_charts"):
         parts[key] = [Markup(chart) for chart in parts[key]]
     parts["contents"] = _contents(doc, parts)
     return fill("report.html.j2", doc=doc, view=parts, split_word=SPLIT_WORDS.get(doc.split, doc.split))
@@ -135,13 +135,22 @@ def _contents(doc: Document, parts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(anchor, name) for anchor, name, there in sections if there]
 
 
-def _training_note(provenance: Mapping[str, Any], curves: bool) -> str:
-    if not curves:
-        return ""
-    note = "The ring marks the model that was kept."
-    if isinstance(provenance.get("ended"), str):
+def worst_first(findings: Sequence[FindingEntry]) -> list[FindingEntry]:
+    """Errors, then warnings, then notes."""
+    return sorted(findings, key=lambda f: ("error", "warning", "note").index(f.level))
+
+
+def training_view(
+    history: Sequence[Mapping[str, float | None]], monitor: str, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The course of training as charts, and how it ended."""
+    from markupsafe import Markup
+
+    charts = [Markup(chart) for chart in curve_charts(history, monitor)]
+    note = "The ring marks the model that was kept." if charts else ""
+    if charts and isinstance(provenance.get("ended"), str):
         note += f" Training ended: {provenance['ended']}."
-    return note
+    return {"curve_charts": charts, "training_note": note}
 
 
 def provenance_rows(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from catenary.metrics.evaluation import Baseline, CaseScores, Difference, Evalua
 from catenary.metrics.registry import METRICS
 from catenary.report.charts import Bar, agreement, curve, interval_rows, strip
 from catenary.report.data import GalleryCase
-from catenary.report.document import Document
+from catenary.report.document import DatasetEntry, Document, Splits
 from catenary.report.pictures import DISCREPANCY, data_uri, discrepancy, fit_box, grey, outline, square
 from catenary.report.volumes import agree, case_columns
 from catenary.report.words import Nouns, count, metric_label, metric_meaning, nouns_of, number
@@ -372,9 +372,8 @@ def curve_charts(history: Sequence[Mapping[str, float | None]], monitor: str) ->
         alt = "Loss over the steps: " + ", ".join(f"{w} {_ends(y)}" for w, (_, y) in losses.items())
         charts.append(curve(losses, name="loss", alt=alt, label="Loss", across="step"))
     if has("val_score"):
-        values = column("val_score")
-        pick = np.nanargmin if monitor == "loss" else np.nanargmax
-        best = int(pick(values))
+        values = [-v for v in column("val_score")] if monitor == "loss" else column("val_score")
+        best = int(np.nanargmin(values) if monitor == "loss" else np.nanargmax(values))
         label = f"Validation {metric_label(monitor)}"
         alt = f"{label} over the steps: {_ends(values)}, best {number(values[best])} at step {steps[best]:.0f}"
         lines = {"score": (steps, values)}
@@ -390,22 +389,22 @@ def _ends(values: Sequence[float], digits: int = 3) -> str:
     return f"from {number(kept[0], digits)} to {number(kept[-1], digits)}"
 
 
-def data_facts(doc: Document) -> dict[str, Any]:
-    """The data set in words, its classes and its splits."""
-    print_ = doc.dataset.fingerprint
-    facts: list[tuple[str, str]] = [("Data set", doc.dataset.name)]
-    if doc.dataset.folder and doc.dataset.folder != doc.dataset.name:
-        facts.append(("Folder", doc.dataset.folder))
-    facts.append(("Licence", doc.dataset.licence or "none stated"))
+def data_facts(dataset: DatasetEntry, divided: Splits, *, pixel: str = "pixel") -> dict[str, Any]:
+    """The data set in words, its classes and its splits; `pixel` is what has a class: pixel, voxel or image."""
+    print_ = dataset.fingerprint
+    facts: list[tuple[str, str]] = [("Data set", dataset.name)]
+    if dataset.folder and dataset.folder != dataset.name:
+        facts.append(("Folder", dataset.folder))
+    facts.append(("Licence", dataset.licence or "none stated"))
     task = {
-        "binary": "one class beside the background",
-        "exclusive": f"several classes, one for each {nouns_of(doc.volumes).pixel}",
+        "binary": "one class beside the background" if pixel != "image" else "one class against another",
+        "exclusive": f"several classes, one for each {pixel}",
         "overlapping": "regions that may overlap",
     }
-    facts.append(("Task", f"{task[doc.dataset.task]}: {', '.join(doc.dataset.targets)}"))
+    facts.append(("Task", f"{task[dataset.task]}: {', '.join(dataset.targets)}"))
     if print_:
         facts += _fingerprint_facts(print_)
-    splits = [(word, names) for part, word in _PARTS if (names := getattr(doc.splits, part))]
+    splits = [(word, names) for part, word in _PARTS if (names := getattr(divided, part))]
     return {"data_facts": facts, "class_rows": _class_rows(print_), "splits": splits}
 
 

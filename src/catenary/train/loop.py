@@ -388,6 +388,7 @@ def _validation_round(
             rank=job.recipe.model.rank,
             slices=job.recipe.model.slices,
             graded=job.recipe.model.fusion != "none",
+            patch=job.recipe.sample.patch,
         )
     state.validation_seconds += time.perf_counter() - start
     score = {"dice": found.dice, "iou": found.iou, "loss": -found.loss}[config.monitor]

@@ -43,6 +43,7 @@ class Case:
         clip: The range ``(low, high)`` of each channel before that, or None.
         extent: Intensity range that augmentation measures its changes against.
         points: Class index -> some of its pixels ``(n, rank)``, as rows and columns.
+        whole: The class of the whole image, where it has one; `label` then holds nothing else.
     """
 
     image: NDArray[Any]
@@ -52,6 +53,7 @@ class Case:
     clip: tuple[NDArray[np.float32], NDArray[np.float32]] | None
     extent: tuple[float, float]
     points: dict[int, NDArray[np.int32]]
+    whole: int | None = None
 
 
 class Store:
@@ -72,6 +74,7 @@ class Store:
         disk: Path | None = None,
     ) -> None:
         self.names = tuple(names)
+        self.scope = dataset.labels.scope
         self._dataset = dataset
         self._size, self._spacing = recipe.prepare.size, recipe.prepare.spacing
         self._dilate = recipe.sample.dilate if training else 0
@@ -82,6 +85,12 @@ class Store:
         self._spilled: dict[int, Case] = {}
         self._bytes = 0
         self._lock = threading.Lock()
+
+    @property
+    def classes(self) -> list[NDArray[np.int64]]:
+        """For each class of whole images the places of its cases."""
+        labels = np.array([-1 if (c := self._dataset[name].label) is None else c for name in self.names])
+        return [np.flatnonzero(labels == index) for index in range(self._dataset.labels.count)]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -116,7 +125,7 @@ class Store:
         extent = (float(array.min()), float(array.max()))
         points = {}
         rng = np.random.default_rng(index)
-        for value in np.unique(label):
+        for value in np.unique(label) if self.scope == "pixel" else ():
             if value not in (0, IGNORE):
                 where = np.argwhere(label == value).astype(np.int32)
                 points[int(value)] = where if len(where) <= _POINTS else rng.permutation(where)[:_POINTS]
@@ -128,6 +137,7 @@ class Store:
             clip=None if low is None or high is None else (low, high),
             extent=extent,
             points=points,
+            whole=case.label if self.scope == "image" else None,
         )
 
     def _on_disk(self, index: int, what: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -189,6 +199,8 @@ class Patches:
         else:
             centre = [rng.uniform(0, side) for side in shape]
         middle = tuple(_inside(c, n, p) for c, n, p in zip(centre, shape, patch, strict=True))
+        if case.whole is not None:
+            middle = tuple(side // 2 for side in shape)
         make: Callable[..., tuple[NDArray[Any], NDArray[np.uint8]]] = (
             make_patch if len(shape) == 2 else make_volume_patch
         )
@@ -201,6 +213,8 @@ class Patches:
             image, label = cut(flat=recipe.model.rank == 2)
         if case.clip is not None:
             image = np.clip(image, case.clip[0], case.clip[1]).astype(np.float32)
+        if case.whole is not None:
+            return image, np.full((1,) * len(shape), case.whole, np.uint8), case.scale, case.offset
         if len(shape) > recipe.model.rank:  # the neighbouring slices as channels of the one in the middle
             return (
                 as_channels(image), label[len(label) // 2],
@@ -211,9 +225,20 @@ class Patches:
     def _case_of(self, sample: int) -> int:
         epoch, position = divmod(sample, len(self.store))
         if epoch not in self._order:
-            self._order[epoch] = np.random.default_rng([self._recipe.train.seed, 7, epoch]).permutation(len(self.store))
+            rng = np.random.default_rng([self._recipe.train.seed, 7, epoch])
+            self._order[epoch] = (
+                self._balanced(rng) if self._recipe.sample.balance else rng.permutation(len(self.store))
+            )
             self._order.pop(epoch - 4, None)
         return int(self._order[epoch][position])
+
+    def _balanced(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """As many cases as there are, each class as often; those of a rare class come several times."""
+        classes = [c for c in self.store.classes if len(c)]
+        every = [np.concatenate([rng.permutation(c) for _ in range(-(-len(self.store) // len(c)))]) for c in classes]
+        turns = np.arange(len(self.store))
+        drawn = np.array([every[turn % len(every)][turn // len(every)] for turn in turns], np.int64)
+        return rng.permutation(drawn)
 
 
 def grown(label: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:

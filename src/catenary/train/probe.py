@@ -53,7 +53,8 @@ def step_seconds(
     optimizer = torch.optim.AdamW(module.parameters(), 1e-4)
     size = (recipe.sample.batch, recipe.model.channels, *recipe.sample.patch)
     x = torch.randn(size, device=device).to(memory_format=memory)
-    target = torch.randint(0, labels.count, (size[0], *size[2:]), device=device, dtype=torch.uint8)
+    judged = size[2:] if labels.scope == "pixel" else (1,) * recipe.model.rank
+    target = torch.randint(0, labels.count, (size[0], *judged), device=device, dtype=torch.uint8)
     seconds = math.inf
     for _ in range(repeats + 1):
         start = time.perf_counter()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from catenary.data.labels import LabelSet
+from catenary.predict.prepare import framed
 from catenary.train.patches import Case, Store, as_channels
 
 __all__ = ["Validation", "to_network", "validate"]
@@ -55,14 +56,20 @@ def validate(
     rank: int = 2,
     slices: int = 1,
     graded: bool = False,
+    patch: tuple[int, ...] = (),
 ) -> Validation:
     """Score `module` (called through `forward`) on all cases of `store`.
 
     With `graded`, something is there when the probability of the background is below one half, and is then of the
-    likeliest class, as `catenary.predict.predictor.Predictor.decide` has it for two dates.
+    likeliest class, as `catenary.predict.predictor.Predictor.decide` has it for two dates. Images that have one class
+    as a whole are seen in a frame of `patch`; Dice and IoU are then the share of the images with the right class.
     """
     was_training = module.training
     module.eval()
+    if labels.scope == "image":
+        found = _validate_whole(forward, store, labels, loss, device, channels_last, patch)
+        module.train(was_training)
+        return found
     table = torch.from_numpy(labels.multi_hot()).to(device)
     losses, dice, iou = [], [], []
     constant, truth_varies = True, False
@@ -93,6 +100,30 @@ def validate(
         iou=float(np.mean(iou)),
         constant=constant and truth_varies,
     )
+
+
+def _validate_whole(
+    forward: Callable[[Tensor], Tensor],
+    store: Store,
+    labels: LabelSet,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    device: torch.device,
+    channels_last: bool,
+    patch: tuple[int, ...],
+) -> Validation:
+    losses, hits, answers = [], [], []
+    for index in range(len(store)):
+        case = store[index]
+        truth = np.full((1, 1), case.whole, np.uint8)
+        x, target = _tensors(case, framed(case.image, (patch[0], patch[1])), truth, device, channels_last)
+        logits = forward(x).float()
+        losses.append(float(loss(logits, target)))
+        flat = logits[0].flatten()
+        hits.append(int(flat.argmax() if labels.task == "exclusive" else flat[0] > 0) == case.whole)
+        answers.append(flat)
+    share = float(np.mean(hits))
+    same = bool((torch.stack(answers).std(0, correction=0) < 1e-6).all())
+    return Validation(loss=float(np.mean(losses)), dice=share, iou=share, constant=same and len(answers) > 1)
 
 
 def _decide(logits: Tensor, labels: LabelSet, graded: bool) -> Tensor:

@@ -4,32 +4,42 @@ Nothing here imports torch until something is trained or converted.
 """
 
 from catenary.workflow.assess import compare, evaluate
+from catenary.workflow.crop import crop
 from catenary.workflow.demo import demo
 from catenary.workflow.export import export
+from catenary.workflow.fields import Fields, fields
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
 from catenary.workflow.mosaic import Mapped, predict_mosaic
+from catenary.workflow.pipeline import pipeline
 from catenary.workflow.register import Registration, align
 from catenary.workflow.run import Run, load
+from catenary.workflow.screen import Screened, screen
 from catenary.workflow.tune import Tuned, tune
 from catenary.workflow.use import predict
 
 __all__ = [
+    "Fields",
     "Inspection",
     "Mapped",
     "Registration",
     "Run",
+    "Screened",
     "Tuned",
     "align",
     "compare",
+    "crop",
     "demo",
     "evaluate",
     "export",
+    "fields",
     "fit",
     "inspect",
     "load",
+    "pipeline",
     "plan",
     "predict",
     "predict_mosaic",
+    "screen",
     "tune",
 ]

@@ -23,10 +23,12 @@ from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.plan import Plan
 from catenary.types import IGNORE, Grid, Progress, silent
 from catenary.workflow.look import Known, as_dataset
-from catenary.workflow.run import EVALUATION, load, read_evaluation
+from catenary.workflow.run import EVALUATION, load, read_scores
 
 if TYPE_CHECKING:
+    from catenary.metrics.classes import ClassComparison, ClassEvaluation
     from catenary.predict import Card, Predictor
+    from catenary.predict.classify import ClassPredictor
     from catenary.predict.engines import Samples
     from catenary.predict.quantities import CasePair
     from catenary.report import GalleryCase, Measurement, VolumeRow
@@ -43,13 +45,14 @@ SAMPLED = 64 * 256 * 256
 
 
 def evaluate(
-    model: str | Path | Predictor,
+    model: str | Path | Predictor | ClassPredictor,
     data: str | Path | Dataset,
     *,
     split: str = "test",
     out: str | Path | None = None,
+    prevalence: float | None = None,
     progress: Progress = silent,
-) -> Evaluation:
+) -> Evaluation | ClassEvaluation:
     """Measure a model on a part of a data set, beside trivial baselines.
 
     Args:
@@ -58,6 +61,7 @@ def evaluate(
         split: ``"test"``, ``"val"``, ``"train"`` or ``"all"``; the first three as the run divided its data, or as the
             data set itself states.
         out: Folder for ``report.html`` and ``report.json``.
+        prevalence: Share of the second of two whole-image classes where the model will be used, for predictive values.
         progress: Called after each case.
 
     Raises:
@@ -65,7 +69,7 @@ def evaluate(
     """
     from catenary.predict import Predictor
 
-    predictor = model if isinstance(model, Predictor) else load(model)
+    predictor = load(model) if isinstance(model, str | Path) else model
     dataset = as_dataset(data)
     if dataset.labels.count != predictor.card.labels.count:
         dataset = dataset.with_classes(predictor.card.recipe.data.classes)
@@ -73,6 +77,17 @@ def evaluate(
     dataset = dataset.with_regions(wish.regions).with_channels(wish.channels)
     _same_classes(predictor.card.labels, dataset.labels)
     names, train = _part(dataset, predictor.card.provenance.get("splits"), split)
+    if not isinstance(predictor, Predictor):
+        from catenary.workflow.classes import measure_classes
+        from catenary.workflow.reporting import write_class_report
+
+        where = model if isinstance(model, str | Path) else None
+        found = measure_classes(predictor, dataset, names, split, run=where, prevalence=prevalence, progress=progress)
+        if out is not None:
+            write_class_report(Path(out), predictor.card, dataset, found)
+        return found.evaluation
+    if prevalence is not None:
+        raise ConfigError("a prevalence is for models of whole images, and this one segments; leave it out")
     measured = _measure(predictor, dataset, names, train, split, progress)
     if out is not None:
         from catenary.workflow.reporting import write_evaluation_report
@@ -81,7 +96,7 @@ def evaluate(
     return measured.evaluation
 
 
-def compare(run_a: str | Path, run_b: str | Path) -> Comparison:
+def compare(run_a: str | Path, run_b: str | Path) -> Comparison | ClassComparison:
     """Set the test scores of two runs side by side, paired case by case.
 
     Raises:
@@ -89,16 +104,23 @@ def compare(run_a: str | Path, run_b: str | Path) -> Comparison:
         InputError: The runs were measured on different cases.
     """
     names = (Path(run_a).name, Path(run_b).name)
-    return compare_evaluations(
-        read_evaluation(run_a),
-        read_evaluation(run_b),
-        names=names if names[0] != names[1] else (str(run_a), str(run_b)),
-    )
+    if names[0] == names[1]:
+        names = (str(run_a), str(run_b))
+    one, other = read_scores(run_a), read_scores(run_b)
+    if isinstance(one, Evaluation) and isinstance(other, Evaluation):
+        return compare_evaluations(one, other, names=names)
+    if isinstance(one, Evaluation) or isinstance(other, Evaluation):
+        raise InputError(f"of {names[0]} and {names[1]} one segments and one classifies; compare two of a kind")
+    from catenary.workflow.classes import compare_class_runs
+
+    return compare_class_runs(one, other, names)
 
 
 def calibrate(folder: Path, card: Card, known: Known, *, progress: Progress = silent) -> Card:
     """Choose thresholds and tidying, and learn the errors of what is measured, on the validation cases only."""
-    predictor = load(folder, engine="torch")
+    from catenary.predict import open_predictor
+
+    predictor = open_predictor(folder, engine="torch")
     thresholds, cleaning, update = _look_at_validation(predictor, known, progress)
     if thresholds != predictor.card.thresholds:  # masks are others now, and so are their errors
         predictor.card = predictor.card.model_copy(update={"thresholds": thresholds})
@@ -200,12 +222,12 @@ class Measured:
 
 def _started_from(plan: Plan, labels: LabelSet) -> Predictor | None:
     """The model that training took its weights from, where it knows the same classes."""
-    from catenary.predict import load_card
+    from catenary.predict import load_card, open_predictor
 
     start = plan.recipe.transfer.init
     if not start or load_card(start).labels.names != labels.names or load_card(start).labels.regions != labels.regions:
         return None
-    found = load(start, engine="torch")
+    found = open_predictor(start, engine="torch")
     return found if found.card.recipe.model.channels == plan.recipe.model.channels else None
 
 
@@ -401,7 +423,8 @@ def _part(
     dataset: Dataset, splits: Mapping[str, Sequence[str]] | None, split: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names to score, and names that baselines may be fitted on."""
-    every = tuple(case.name for case in dataset.cases if case.mask is not None)
+    whole = dataset.labels.scope == "image"
+    every = tuple(case.name for case in dataset.cases if (case.label if whole else case.mask) is not None)
     if splits is not None and not set(splits["train"]) <= set(every):
         splits = None  # another data set than the run's own
     if splits is None:
@@ -420,6 +443,17 @@ def _part(
 
 
 def _same_classes(model: LabelSet, data: LabelSet) -> None:
+    if model.scope != data.scope:
+        told = {"pixel": "masks", "image": "one class an image"}
+        raise InputError(
+            f"the model was trained on {told[model.scope]} but the data set has {told[data.scope]}; evaluate it on "
+            "data of its own kind"
+        )
+    if model.scope == "image" and model.names != data.names:
+        raise InputError(
+            f"the model tells {', '.join(model.names)} apart but the data set has {', '.join(data.names)}, in this "
+            "order; name and order them alike in dataset.toml"
+        )
     if model.count != data.count or set(model.regions) != set(data.regions):
         raise InputError(
             f"the model knows the classes {', '.join(model.names)} but the data set has {', '.join(data.names)}; "

@@ -23,6 +23,8 @@ from catenary.workflow.look import Known, as_recipe, decide_plan, get_to_know
 from catenary.workflow.run import MODEL, PLAN, SPLITS, Run
 
 if TYPE_CHECKING:
+    from catenary.metrics.classes import ClassEvaluation
+    from catenary.metrics.evaluation import Evaluation
     from catenary.predict import Card
     from catenary.train import Trained
     from catenary.train.loop import Judge
@@ -190,12 +192,18 @@ def train_model(
 def _train(folder: Path, known: Known, plan: Plan, started: float, progress: Progress) -> Run:
     from catenary.predict import save_model
     from catenary.workflow.assess import calibrate, evaluate_run
+    from catenary.workflow.classes import calibrate_classes, evaluate_class_run
 
+    whole = known.dataset.labels.scope == "image"
     trained, card = train_model(folder, known, plan, spent=time.perf_counter() - started, progress=progress)
     save_model(folder / MODEL, trained.weights, card)
-    card = calibrate(folder, card, known, progress=progress)
+    card = (calibrate_classes if whole else calibrate)(folder, card, known, progress=progress)
     save_model(folder / MODEL, trained.weights, card)
-    evaluation, report = evaluate_run(folder, known, plan, card, progress=progress)
+    evaluation: Evaluation | ClassEvaluation
+    if whole:
+        evaluation, report = evaluate_class_run(folder, known, plan, card, progress=progress)
+    else:
+        evaluation, report = evaluate_run(folder, known, plan, card, progress=progress)
     return Run(
         path=folder,
         plan=plan,

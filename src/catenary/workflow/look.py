@@ -196,7 +196,8 @@ def decide_plan(
     if recipe.transfer.init:  # the network that the weights are of
         recipe = _with_defaults(recipe, _network_of(recipe.transfer.init))
     if recipe.model.encoder and not is_set(recipe, "model.name"):
-        recipe = choose(recipe, {"model.name": "encoder_unet"})
+        whole = known.fingerprint.scope == "image"
+        recipe = choose(recipe, {"model.name": "encoder_classifier" if whole else "encoder_unet"})
     if is_set(recipe, "model.name"):  # a named network brings its own numbers
         recipe = _with_defaults(recipe, {f"model.{k}": value for k, value in literals(recipe.model.name).items()})
     if recipe.transfer.weights:

@@ -18,7 +18,7 @@ from catenary.search.study import Attempt, Failed, Pruned, Study
 from catenary.types import Progress
 from catenary.workflow.fit import train_model
 from catenary.workflow.look import Known, decide_plan
-from catenary.workflow.run import EVALUATION, MODEL, PLAN, load
+from catenary.workflow.run import EVALUATION, MODEL, PLAN
 
 __all__ = ["best_so_far", "metric_of", "planned", "run_trial"]
 
@@ -100,7 +100,9 @@ def _prepare(where: Path, plan: Plan) -> None:
 
 def _measure(where: Path, known: Known) -> Evaluation:
     """Scores on the validation cases through the predictor, at each image's own resolution."""
-    predictor = load(where, engine="torch")
+    from catenary.predict import open_predictor
+
+    predictor = open_predictor(where, engine="torch")
     dataset = known.dataset
     scorer = Scorer(dataset.labels, spacing=dataset.grid.spacing, unit=dataset.grid.unit, metrics=("dice", "iou"))
     for name in known.splits.val:

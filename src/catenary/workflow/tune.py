@@ -149,6 +149,8 @@ def tune(
     if storage is not None:
         Study(url, "any")  # a storage that is out of reach is told before the data are read
     known = get_to_know(data, wish, group=group, progress=progress)
+    if known.dataset.labels.scope == "image":
+        raise ConfigError("a search compares segmentations, found images with one class each; give images with masks")
     if not known.splits.val:
         raise ConfigError("a search scores trials on validation cases, but there are none; set split.val above 0")
     request = {

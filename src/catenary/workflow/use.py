@@ -10,6 +10,7 @@ from catenary.types import Progress, silent
 
 if TYPE_CHECKING:
     from catenary.predict import PredictionRecord
+    from catenary.predict.class_files import ClassRecord
 
 __all__ = ["predict"]
 
@@ -27,8 +28,8 @@ def predict(
     others: Sequence[str | Path] = (),
     dicom_seg: bool = False,
     progress: Progress = silent,
-) -> list[PredictionRecord]:
-    """Write a mask for every input, and ``measurements.csv`` for all.
+) -> list[PredictionRecord] | list[ClassRecord]:
+    """Write a mask for every input, and ``measurements.csv`` for all; of a model of whole images ``classes.csv``.
 
     Args:
         run: Folder of a run, or a model file.
@@ -38,7 +39,7 @@ def predict(
         engine: See `load`.
         tta: Average over flips; slower, a little better.
         probability: Write the probabilities too.
-        overlay: Write pictures of the answer over the image too.
+        overlay: Write pictures of the answer over the image too; of a model of whole images, where it looked.
         overlap: Share of a tile that neighbours share; the model's own when None.
         others: Further runs whose probabilities are averaged with this one's, such as other folds.
         dicom_seg: Write the masks of DICOM series as DICOM segmentations too.
@@ -52,8 +53,14 @@ def predict(
         InputError: No input was found.
         OutputError: The folder cannot be written.
     """
-    from catenary.predict import open_predictor, predict_files
+    from catenary.predict import load_card, open_predictor, predict_files
+    from catenary.predict.class_files import classify_files
+    from catenary.predict.classify import open_classifier
 
+    if load_card(run).labels.scope == "image":
+        classifier = open_classifier(Path(run), engine=engine, tta=tta, others=others)
+        looks = Path(run) if overlay else None
+        return classify_files(classifier, inputs, Path(out), looks=looks, progress=progress)
     predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap, others=others)
     return predict_files(
         predictor,
