@@ -20,6 +20,7 @@ from catenary.metrics.calibration import (
     pool,
 )
 from catenary.metrics.classes import evaluate_classes
+from catenary.metrics.vennabers import venn_abers
 
 
 def drawn(n, *, k=2, heat=1.0, bend=False, seed=0):
@@ -243,3 +244,27 @@ def test_the_reliability_of_a_calibrated_model_lies_on_the_diagonal():
         error = few.mean["calibration_error"]
         assert error.low <= error.value <= error.high
     assert sure.details["b"].brier.miscalibration > 0.02
+
+
+# ------------------------------------------------------------------------------------------------- ranges
+
+
+def test_the_range_of_a_probability_holds_the_frequency():
+    rng = np.random.default_rng(0)
+    score = rng.uniform(size=2400)
+    truth = (rng.uniform(size=2400) < score**2).astype(int)  # scores that promise too much
+    judged = [(float(s), int(t)) for s, t in zip(score[:400], truth[:400], strict=True)]
+    ends = np.array([venn_abers(float(s), judged) for s in score[400:]])
+    assert ((ends[:, 0] <= ends[:, 1]) & (ends >= 0).all(1) & (ends <= 1).all(1)).all()
+    assert ends[:, 0].mean() - 0.05 < truth[400:].mean() < ends[:, 1].mean() + 0.05
+    middle = ends.mean(1)
+    assert np.abs(middle - score[400:] ** 2).mean() < np.abs(score[400:] - score[400:] ** 2).mean() / 2
+
+
+def test_few_cases_leave_a_wide_range_or_none():
+    many = [(i / 400, int(i > 200)) for i in range(400)]
+    few = [(i / 20, int(i > 10)) for i in range(20)]
+    widths = [np.ptp(venn_abers(0.52, cases)) for cases in (many, few)]
+    assert widths[0] < widths[1]
+    assert venn_abers(0.5, few[:14]) is None
+    assert venn_abers(0.5, []) is None

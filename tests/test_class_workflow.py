@@ -74,10 +74,10 @@ def test_the_run_holds_all_that_is_needed(run):
     assert len(card.judged) == len(run.splits.val)
     assert card.thresholds == (card.operating.threshold,)
     assert card.familiar.count == len(run.splits.train)
-    page = run.report.read_text()
+    page = run.report.read_text("utf-8")
     for word in ("ROC", "Sensitivity", "Calibration", "striped", "Plan"):
         assert word.lower() in page.lower(), word
-    assert json.loads((run.path / "report.json").read_text())["evaluation"]["n"] == run.evaluation.n
+    assert json.loads((run.path / "report.json").read_text("utf-8"))["evaluation"]["n"] == run.evaluation.n
 
 
 def test_answers_do_not_depend_on_their_neighbours(run, data):

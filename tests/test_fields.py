@@ -361,7 +361,7 @@ def test_labels_slopes_record_and_page_are_written(tmp_path):
     )
     assert left == [-x for x in right]
     assert max(right) == 21
-    record = json.loads((tmp_path / "out" / "fields.json").read_text())
+    record = json.loads((tmp_path / "out" / "fields.json").read_text("utf-8"))
     assert record["format"] == "catenary.fields/1"
     assert [eye["progressing"] for eye in record["eyes"]] == [trend.progressing for trend in found.trends]
     with pytest.raises(OutputError, match=r"already holds labels\.csv; choose another --out"):
@@ -369,7 +369,7 @@ def test_labels_slopes_record_and_page_are_written(tmp_path):
 
 
 def test_the_page_stands_alone_and_has_a_section_for_each_eye(tmp_path):
-    table = write_series(tmp_path / "visits.csv", eyes=4).read_text().splitlines()
+    table = write_series(tmp_path / "visits.csv", eyes=4).read_text("utf-8").splitlines()
     table += [line.replace("1,OD", f'"{SCRIPT}",OS') for line in table if line.startswith("1,OD")]
     (tmp_path / "visits.csv").write_text("\n".join(table))
     found = workflow.fields(tmp_path / "visits.csv", out=tmp_path / "out")
@@ -417,7 +417,7 @@ def test_the_command_prints_how_many_eyes_each_rule_flags(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1 eyes, 1 of them labelled" in printed
     assert "0 of 1" in printed  # the phantom's fields never change, the table says PLR2
-    record = json.loads((tmp_path / "out" / "fields.json").read_text())
+    record = json.loads((tmp_path / "out" / "fields.json").read_text("utf-8"))
     assert record["agreement"]["PLR3"] == {"same": 1, "of": 1}
     assert (record["criteria"]["p"], record["criteria"]["sides"], record["criteria"]["seed"]) == (0.0175, 2, 1)
 

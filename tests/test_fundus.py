@@ -19,7 +19,7 @@ def photo(seed=0, size=(256, 256), **options):
 
 
 def table(folder):
-    return list(csv.DictReader((folder / "manifest.csv").read_text().splitlines()))
+    return list(csv.DictReader((folder / "manifest.csv").read_text("utf-8").splitlines()))
 
 
 def reasons(image):

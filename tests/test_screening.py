@@ -129,9 +129,9 @@ def test_photos_are_screened_on_the_command_line(pipeline, photos, tmp_path, cap
         assert float(row["vcdr_low"]) <= float(row["vcdr"]) <= float(row["vcdr_high"])
         assert 0 <= float(row["p(glaucoma)"]) <= 1
         assert (row["glaucoma"] == "glaucoma") == bool(row["p(progression)"])  # the last stage waits for the one before
-    listed = json.loads((tmp_path / "answers" / "screening.json").read_text())
+    listed = json.loads((tmp_path / "answers" / "screening.json").read_text("utf-8"))
     assert [one["photo"] for one in listed["photos"]] == [path.name for path in given] + names
-    page = (tmp_path / "answers" / "report.html").read_text()
+    page = (tmp_path / "answers" / "report.html").read_text("utf-8")
     assert page.count('class="sheet"') == len(inputs)
     assert page.count("<img") >= 2 * len(answered)
 
@@ -166,6 +166,21 @@ def test_a_photo_without_a_disc_stops_at_the_disc(pipeline, photos, tmp_path):
     assert found.stopped_at == "disc"
     assert "no optic disc" in found.reason
     assert found.answers == {}
+
+
+def test_two_discs_are_not_decided(pipeline, photos, tmp_path):
+    path = sorted((photos / "segmentation" / "images").glob("*_OD.jpg"))[0]
+    image = np.asarray(Pillow.open(path)).copy()
+    mask = np.asarray(Pillow.open(photos / "segmentation" / "masks" / f"{path.stem}.png"))
+    rows, columns = (np.flatnonzero((mask > 0).any(axis)) for axis in (1, 0))
+    box = tuple(slice(side[0] - 8, side[-1] + 9) for side in (rows, columns))
+    part = image[box]
+    other = (box[0], slice(SIZE[1] - box[1].stop, SIZE[1] - box[1].start))
+    image[other] = part[:, ::-1]  # the same disc again, on the other side of the fovea
+    Pillow.fromarray(image).save(tmp_path / "two.png")
+    found = open_pipeline(pipeline)(tmp_path / "two.png")
+    assert found.stopped_at == "disc"
+    assert "2 parts" in found.reason
 
 
 def test_what_cannot_be_a_pipeline_is_refused(disc, glaucoma, pipeline, crops, photos, tmp_path):

@@ -262,14 +262,14 @@ def test_the_report_says_why_the_fast_engine_was_refused(data, tmp_path, monkeyp
 
     monkeypatch.setitem(engines.ENGINES, "openvino", replace(engines.ENGINES["openvino"], convert=fail))
     run = workflow.fit(data, out=tmp_path / "run", steps=2, settings=QUICK[:-1])
-    assert "openvino cannot run this network (no such operation)" in (run.path / "report.html").read_text()
+    assert "openvino cannot run this network (no such operation)" in (run.path / "report.html").read_text("utf-8")
 
 
 def test_predict_on_the_command_line_imports_no_torch_with_a_kept_engine(data, tmp_path):
     pytest.importorskip("openvino", reason="the fast engine is not installed")
     settings = [*QUICK[:-1], "model.norm=batch"]
     run = workflow.fit(data, out=tmp_path / "run", steps=4, settings=settings)
-    assert re.findall("torch is used[^<]*", (run.path / "report.html").read_text()) == []
+    assert re.findall("torch is used[^<]*", (run.path / "report.html").read_text("utf-8")) == []
     code = (
         "import sys; from catenary import workflow;"
         f"workflow.predict({str(run.path)!r}, [{str(data / 'images')!r}], out={str(tmp_path / 'out')!r});"

@@ -102,7 +102,7 @@ def tinted(image: Image, strength: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarr
     """An image in grey with a map of 0 to 1 over it, from nothing to orange.
 
     >>> tinted(Image(array=np.zeros((3, 1, 2), np.uint8)), np.array([[0, 1]], np.float32))[0, 1].tolist()
-    [161, 111, 0]
+    [199, 150, 38]
     """
     grey = to_rgb(image.array).mean(axis=2, keepdims=True)
     share = 0.7 * strength[..., None]

@@ -150,7 +150,7 @@ def framed(image: Shaped[np.ndarray, "h w c"], patch: tuple[int, int]) -> Shaped
     """The middle of an image, mirrored at its ends where the patch is larger: how images with one class are seen.
 
     >>> framed(np.array([[[1], [2], [3]]]), (1, 7))[0, :, 0].tolist()
-    [2.0, 3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
+    [3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]
     """
     from catenary.augment.spatial import IDENTITY, sample_patch
 

@@ -43,9 +43,10 @@ def glaucoma() -> Recipe:
     return Recipe(
         name="glaucoma",
         data=Data(regions=REGIONS),
-        # Whole photographs, of any camera at one size: crops took glare at the rim of the field for a disc.
-        prepare=Prepare(size=256),
-        augment=Augment(preset="fundus"),
+        # Whole photographs at one size: crops took glare at the rim of the field for a disc. Cameras differ in their
+        # colours and in how wide they see.
+        prepare=Prepare(size=256, normalise="image"),
+        augment=Augment(preset="fundus", zoom=0.4),
         predict=Predict(measures="disc"),
     )
 
@@ -55,6 +56,7 @@ def glaucoma_study() -> Recipe:
     return Recipe(
         name="glaucoma-study",
         data=Data(regions=REGIONS),
+        prepare=Prepare(normalise="range"),
         model=Model(name="efficientnet_b4_unet"),
         loss=Loss(name="dice"),
         augment=Augment(preset="fundus"),
@@ -79,6 +81,7 @@ def detection_study() -> Recipe:
     """The published system's second network: images of 256 x 256 in 0..1, focal loss, Adam at 0.01, 150 epochs."""
     return Recipe(
         name="glaucoma-detection-study",
+        prepare=Prepare(normalise="range"),
         model=Model(name="glaucoma_cnn"),
         loss=Loss(name="focal"),
         sample=Sample(balance=True),
@@ -96,6 +99,7 @@ def progression_study() -> Recipe:
     """The published system's third network: Inception v3, a head of 512, cross-entropy, Adam at 1e-3, 300 epochs."""
     return Recipe(
         name="glaucoma-progression-study",
+        prepare=Prepare(normalise="range"),
         model=Model(name="encoder_classifier", encoder="inception_v3", hidden=512, dropout=0.5),
         loss=Loss(name="bce"),
         sample=Sample(balance=True),

@@ -110,7 +110,7 @@ def write_series(table: str | Path, *, eyes: int = 6, seed: int = 0, visits: int
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     len(write_series(Path(folder) / "visits.csv", eyes=2, visits=3).read_text().splitlines())
+    ...     len(write_series(Path(folder) / "visits.csv", eyes=2, visits=3).read_text("utf-8").splitlines())
     7
     """
     rows = []
