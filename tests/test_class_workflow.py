@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from catenary import workflow
 from catenary.cli.main import main
 from catenary.errors import ConfigError, InputError, ModelError
-from catenary.predict import load_card
+from catenary.predict import load_card, open_predictor
 from catenary.predict.classify import ClassPredictor, open_classifier
 from catenary.predict.engines import Opened
 from catenary.types import Image
@@ -178,5 +178,7 @@ def test_models_and_data_of_another_kind_are_refused(run, data, tmp_path):
     other = card.model_copy(update={"labels": card.labels.model_copy(update={"scope": "pixel"})})
     with pytest.raises(ModelError, match="does not classify whole images"):
         ClassPredictor(other, Opened(open_classifier(run.path).engine))
+    with pytest.raises(ModelError, match="makes no masks"):
+        open_predictor(run.path)
     with pytest.raises(InputError, match=r"has 1 channel\(s\)"):
         open_classifier(run.path)(np.zeros((1, 40, 40), np.uint8))

@@ -199,6 +199,9 @@ def test_what_cannot_be_a_pipeline_is_refused(disc, glaucoma, pipeline, crops, p
         workflow.pipeline(pipeline, disc=disc.path)
     with pytest.raises(OutputError, match="in use"):
         workflow.crop(photos / "classes", disc=disc.path, out=crops[0])
+    with pytest.raises(ModelError, match="not disc and cup"):
+        workflow.crop(photos / "classes", disc=glaucoma.path, out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
     with pytest.raises(ConfigError, match="has masks"):
         workflow.crop(photos / "segmentation", disc=disc.path, out=tmp_path / "c")
     broken = shutil.copytree(pipeline, tmp_path / "broken")

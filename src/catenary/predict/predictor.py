@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.errors import ConfigError
+from catenary.errors import ConfigError, ModelError
 from catenary.geometry import axes_of
 from catenary.predict.backends import Engine, least_sides
 from catenary.predict.bands import averaged, body_box, cropped, placed, slabs
@@ -320,11 +320,13 @@ def open_predictor(
 
     Raises:
         ConfigError: The others know other classes or channels.
-        ModelError: There is no model, it is damaged or foreign, or the engine departs from it.
+        ModelError: There is no model, it is damaged, foreign or no segmentation, or the engine departs from it.
         MissingExtra: The engine's package is not installed.
     """
     path = model_path(run)
     card = load_card(path)
+    if card.labels.scope == "image":
+        raise ModelError(f"{run} gives whole images a class and makes no masks; give a model that segments")
     wanted = card.recipe.predict.engine if engine == "auto" else engine
     opened = open_engine(wanted, path, card, samples=samples)
     more = [open_predictor(one, engine=engine, tta=tta, overlap=overlap, halo=halo, tile=tile) for one in others]

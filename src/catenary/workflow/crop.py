@@ -13,6 +13,7 @@ from catenary.measures.disc import disc_of, planes_of
 from catenary.predict.around import Margin, around
 from catenary.types import Progress, silent
 from catenary.workflow.look import as_dataset
+from catenary.workflow.pipeline import check_stage
 
 __all__ = ["crop"]
 
@@ -51,12 +52,14 @@ def crop(
         OutputError: The folder is in use or cannot be written.
     """
     from catenary.predict import open_predictor
+    from catenary.predict.card import model_path
 
     dataset, folder, reach = as_dataset(data, group), Path(out), Margin.read(margin)
     if dataset.labels.scope != "image":
         raise ConfigError(f"{dataset.name} has masks, and crops are of images with one class; give class folders")
     if folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise OutputError(f"{folder} is in use; choose a new folder for the crops")
+    check_stage("disc", model_path(disc))
     model = open_predictor(disc, engine=engine)
     rows, without = [], []
     with writing(folder):

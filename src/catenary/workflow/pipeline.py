@@ -18,7 +18,16 @@ from catenary.io.files import write_json
 from catenary.predict.around import Margin
 from catenary.types import Progress, silent
 
-__all__ = ["PIPELINE", "DiscStage", "JudgeStage", "Pipeline", "QualityStage", "pipeline", "read_pipeline"]
+__all__ = [
+    "PIPELINE",
+    "DiscStage",
+    "JudgeStage",
+    "Pipeline",
+    "QualityStage",
+    "check_stage",
+    "pipeline",
+    "read_pipeline",
+]
 
 #: The list of stages, in the pipeline's folder.
 PIPELINE = "pipeline.json"
@@ -130,7 +139,7 @@ def pipeline(
         for name, source in wanted.items()
     }
     for name, model in models.items():
-        _check(name, model)
+        check_stage(name, model)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in models.items():
@@ -174,7 +183,12 @@ def _trained(source: Path, name: str, run: Path, minutes: float, progress: Progr
     return model_path(fit(source, out=run, recipe=recipe, minutes=minutes, resume=run.exists(), progress=progress).path)
 
 
-def _check(name: str, model: Path) -> None:
+def check_stage(name: str, model: Path) -> None:
+    """Say when a model file is not of the kind that a stage needs.
+
+    Raises:
+        ModelError: See above.
+    """
     from catenary.predict.card import load_card
 
     labels = load_card(model).labels
