@@ -266,7 +266,8 @@ def screen(
         sheets.append(_sheet(found))
         done.append(_with(found, image=None, mask=None, crop=None))  # a thousand photos would fill the memory
         progress("screening", number, len(inputs))
-    rows = [one.row() for one in done]
+    names = [one.source.name for one in done]
+    rows = [one.row() | ({"photo": str(one.source)} if names.count(one.source.name) > 1 else {}) for one in done]
     columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
     with atomic(folder / "screening.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
