@@ -35,7 +35,7 @@ from catenary.predict.backends import (
 from catenary.predict.card import MODEL, Card
 from catenary.predict.quantize import can_quantize, quantize
 
-__all__ = ["DRIFT", "ENGINES", "Opened", "Samples", "open_engine", "samples_like"]
+__all__ = ["DRIFT", "ENGINES", "Opened", "Samples", "kept_in", "open_engine", "samples_like"]
 
 #: Largest share of pixels whose class may differ from torch's answer; of whole images, mean change of a probability.
 DRIFT = 0.001
@@ -126,7 +126,7 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
     engine = TorchEngine(model, card)
     if not engine.low:
         return Opened(engine)
-    folder = _kept_in(model) / "torch"
+    folder = kept_in(model) / "torch"
     made_for = {"model": _digest(model), "engine": engine.name}
     record = _read_record(folder)
     if {key: record.get(key) for key in made_for} != made_for:
@@ -140,7 +140,7 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
     return Opened(engine, drift=record["drift"] if engine.low else 0.0)
 
 
-def _kept_in(model: Path) -> Path:
+def kept_in(model: Path) -> Path:
     """Where the conversions of a model lie; files beside each other must not replace each other's."""
     return model.parent / ("engine" if model.name == MODEL else f"{model.name}.engine")
 
@@ -160,7 +160,7 @@ def _has_gpu() -> bool:
 
 def _open_converted(name: str, model: Path, card: Card, samples: Samples | None) -> Opened:
     kind = ENGINES[name]
-    folder = _kept_in(model) / name
+    folder = kept_in(model) / name
     digest = _digest(model)
     record = _read_record(folder)
     if record.get("model") != digest or record.get("files") != _sizes(folder):

@@ -128,6 +128,8 @@ def pipeline(
         ModelError: A model cannot be opened, or is of the wrong kind.
         OutputError: The folder is in use or cannot be written.
     """
+    from catenary.predict.engines import kept_in
+
     folder = Path(out)
     if folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise OutputError(f"{folder} is in use; choose a new folder for the pipeline")
@@ -143,7 +145,10 @@ def pipeline(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in models.items():
-            shutil.copyfile(model, folder / f"{name}.safetensors")
+            target = folder / f"{name}.safetensors"
+            shutil.copyfile(model, target)
+            if kept_in(model).is_dir():  # conversions that were checked on the run's own images
+                shutil.copytree(kept_in(model), kept_in(target))
     write_json(folder / PIPELINE, Pipeline(stages=stages).model_dump(mode="json"))
     return folder
 
