@@ -46,10 +46,10 @@ RUN = SimpleNamespace(
 DATASET = SimpleNamespace(
     name="lesions",
     layout="isic",
-    cases=[SimpleNamespace(group=name, mask=Path(name)) for name in "ab"],
+    cases=[SimpleNamespace(group=name, mask=Path(name), source="") for name in "ab"],
     grid=SimpleNamespace(spacing=None, unit=None),
     licence="CC0",
-    labels=SimpleNamespace(regions={}, names=()),
+    labels=SimpleNamespace(regions={}, names=(), scope="pixel"),
     channel_names=(),
 )
 PLAN = SimpleNamespace(rows=lambda: [("sample.batch", "8", "what [memory] holds")], expected_steps=300)
@@ -132,7 +132,11 @@ NO_BUDGET = {"minutes": 0.0, "epochs": 0, "steps": 0, "settings": [], "group": N
                 "dicom_seg": False,
             },
         ),
-        ("evaluate runs/a data --split val", (Path("runs/a"), Path("data")), {"split": "val", "out": None}),
+        (
+            "evaluate runs/a data --split val",
+            (Path("runs/a"), Path("data")),
+            {"split": "val", "out": None, "prevalence": None},
+        ),
         ("compare runs/skin runs/deep", (Path("runs/skin"), Path("runs/deep")), {}),
         ("demo", (Path("runs/demo"),), {}),
     ],

@@ -649,3 +649,12 @@ def test_the_overlay_tints_the_classes_and_leaves_the_background(tmp_path):
     assert np.ptp(shown[20, 50]) > 20  # a colour
     found.save_overlay(tmp_path / "overlay.png")
     np.testing.assert_array_equal(np.moveaxis(read_image(tmp_path / "overlay.png").array, 0, -1), shown)
+
+
+def test_what_a_quantizing_process_prints_need_not_be_text_of_this_place(tmp_path, monkeypatch):
+    child = tmp_path / "child"
+    child.write_bytes(b"#!/bin/sh\nprintf '\\377 no such operation\\n' >&2\nexit 1\n")
+    child.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(child))
+    with pytest.raises(ModelError, match=r"cannot be quantized: .* no such operation"):
+        quantize(tmp_path, np.zeros((1, 3, 8, 8), np.float32))

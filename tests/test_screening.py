@@ -41,7 +41,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def disc(photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "disc"
-    return workflow.fit(photos / "segmentation", out=out, recipe="glaucoma", steps=70, settings=DISC)
+    return workflow.fit(photos / "segmentation", out=out, recipe="glaucoma", steps=150, settings=DISC)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def quantize(folder: Path, tiles: Float32[np.ndarray, "n c *s"]) -> None:
     with tempfile.TemporaryDirectory() as place:
         np.save(Path(place) / "tiles.npy", tiles)
         command = [sys.executable, "-m", "catenary.predict.quantize", str(folder), str(Path(place) / "tiles.npy")]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")  # whatever the locale
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ModelError(f"the network cannot be quantized: {reason}")
