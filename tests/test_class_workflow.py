@@ -106,6 +106,9 @@ def test_flips_and_other_models_are_averaged(run, data):
     both = open_classifier(run.path, others=[run.path])
     assert plain(path).plain == pytest.approx(both(path).plain)
     assert not np.allclose(plain(path).plain, flipped(path).plain, atol=1e-7)
+    low, high = plain(path).interval
+    assert 0 <= low <= high <= 1
+    assert (both(path).interval, flipped(path).interval) == (None, None)  # validation cases were not averaged
 
 
 def test_every_engine_answers_alike(run, data):

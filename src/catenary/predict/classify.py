@@ -36,7 +36,7 @@ class Classified:
         label: Index of the class that is decided.
         threshold: Probability of the second of two classes from which it is decided; None for more classes.
         interval: Range of the probability of the second of two classes that validation cases leave, see
-            `catenary.metrics.vennabers`; None where they are too few, and for more classes.
+            `catenary.metrics.vennabers`; None where they are too few, for more classes, and for averaged answers.
         likeness: How the image compares with the training images; None where that is not known.
         warnings: What makes the answer doubtful.
     """
@@ -104,6 +104,7 @@ class ClassPredictor:
     def many(self, sources: Iterable[str | Path | Image | NDArray[Any]]) -> Iterator[Classified]:
         """Classify images, several at once; see `__call__`."""
         rest = iter(sources)
+        alone = not (self._tta or self._others)  # an average is another score than validation cases were given
         while some := [as_image(one, self.card) for one in islice(rest, self.card.recipe.predict.batch)]:
             plain, features = self.looked_at(some)
             exact = plain if self.card.calibration is None else self.card.calibration(plain)
@@ -117,7 +118,7 @@ class ClassPredictor:
                     plain=raw,
                     label=self.decide(probability),
                     threshold=self.threshold,
-                    interval=venn_abers(float(raw[1]), self.card.judged) if len(raw) == 2 else None,
+                    interval=venn_abers(float(raw[1]), self.card.judged) if alone and len(raw) == 2 else None,
                     likeness=likeness,
                     warnings=(*self.notes, *strange, *doubts(image, self.card)),
                 )
