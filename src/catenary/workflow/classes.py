@@ -142,13 +142,11 @@ class MeasuredClasses:
 
     Attributes:
         evaluation: The scores.
-        answers: What they were made from.
         gallery: Images to look at.
         how: The engine, and how far it departs from torch.
     """
 
     evaluation: ClassEvaluation
-    answers: Answers
     gallery: tuple[ClassCase, ...]
     how: dict[str, str]
 
@@ -187,7 +185,6 @@ def measure_classes(
         engine += f", probabilities differ from torch's in full precision by {model.drift:.5f} in the mean"
     return MeasuredClasses(
         evaluation=evaluation,
-        answers=found,
         gallery=tuple(_gallery(model, dataset, evaluation, run)),
         how={"engine": "; ".join([engine, *model.notes])},
     )
