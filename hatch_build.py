@@ -1,7 +1,7 @@
 """Puts the built web pages into wheels and source archives.
 
-Where node is there, `npm ci && npm run build` makes them anew; a source archive carries them built. A package without the
-pages is still whole for everything but `catenary serve`, so a machine without node gets a warning, not a refusal.
+Where node is there, `npm ci && npm run build` makes them anew; a source archive carries them built. A package without
+the pages is still whole for everything but `catenary serve`, so a machine without node gets a warning, not a refusal.
 """
 
 import shutil
