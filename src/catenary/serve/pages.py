@@ -20,8 +20,8 @@ _STYLE = (
     ".6rem .2rem 0;vertical-align:top;border-bottom:1px solid #8884}"
 )
 _UNBUILT = (
-    "<h1>catenary</h1><p>The server runs, but its page is not built. In the project's folder: <code>cd web && npm ci "
-    "&& npm run build</code>, then start the server again. Programs can use it at once: <a href='/docs'>the API</a>.</p>"
+    "<h1>catenary</h1><p>The server runs, but its page is not built. In the project's folder: <code>make web</code>, then "
+    "start the server again. Programs can use it at once: <a href='/docs'>the API</a>.</p>"
 )
 
 

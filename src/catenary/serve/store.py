@@ -165,7 +165,7 @@ class Store:
         return self._select("WHERE ended < ? ORDER BY ended LIMIT 500", (before,))
 
     def recover(self) -> int:
-        """After a start: what was running waits again, the number of which is returned; what has no record is deleted."""
+        """After a start: what was running waits again (how many, is returned); what has no record is deleted."""
         again = self._select("WHERE status = 'running'", ())
         for job in again:
             job.status, job.started = "queued", None
