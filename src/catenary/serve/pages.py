@@ -20,7 +20,7 @@ _STYLE = (
     ".6rem .2rem 0;vertical-align:top;border-bottom:1px solid #8884}"
 )
 _UNBUILT = (
-    "<h1>catenary</h1><p>The server runs, but its page is not built. In the project's folder: <code>make web</code>, then "
+    "<h1>catenary</h1><p>The server runs, but its page is not built. In the project: <code>make web</code>, then "
     "start the server again. Programs can use it at once: <a href='/docs'>the API</a>.</p>"
 )
 
