@@ -27,6 +27,7 @@ interface InstallEvent extends Event {
   prompt(): Promise<unknown>;
 }
 
+const TOKEN = "catenary-token";
 const app = document.getElementById("app")!;
 const live = make("p", { class: "hidden", role: "status", "aria-live": "polite" });
 document.body.append(live);
@@ -54,6 +55,16 @@ function ask(asked: Asked): void {
 
 function announce(text: string): void {
   live.textContent = text;
+}
+
+/** The access code of a guarded server: from the end of the address, #token=..., or as it was typed. */
+function token(): string {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    window.history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
 }
 
 /** Draw the page anew; what had the focus gets it again. */
@@ -110,9 +121,26 @@ function main(): HTMLElement {
 }
 
 function troubleView({ key, values }: { key: string; values: Values }): HTMLElement {
+  if (key === "models.token") return tokenView();
   const retry = !key.startsWith("unsupported") && !bundle;
   const button = make("button", { type: "button", onclick: start }, say("retry"));
   return make("div", { class: "trouble", role: "alert" }, make("p", {}, say(key, values)), retry && button);
+}
+
+function tokenView(): HTMLElement {
+  const input = make("input", { type: "password", id: "token", autocomplete: "off" });
+  const form = make(
+    "form",
+    { class: "trouble" },
+    make("label", { for: "token" }, say("models.token")),
+    make("div", { class: "choices" }, input, make("button", {}, say("models.token.use"))),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(TOKEN, input.value.trim());
+    void start();
+  });
+  return form;
 }
 
 function goHome(): void {
@@ -357,7 +385,7 @@ async function start(): Promise<void> {
     failed("failed", { why: message || "worker" }, "open");
     show();
   });
-  ask({ ask: "open", base: new URL("./", location.href).href });
+  ask({ ask: "open", base: new URL("./", location.href).href, token: token() });
 }
 
 addEventListener("beforeinstallprompt", (event) => {

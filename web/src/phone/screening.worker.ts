@@ -32,23 +32,24 @@ function fail(error: unknown, during: Asked["ask"]): void {
 }
 
 async function answer(asked: Asked): Promise<void> {
-  if (asked.ask === "open") await open(asked.base);
+  if (asked.ask === "open") await open(asked.base, asked.token);
   else if (asked.ask === "fetch") await change(asked.offer);
   else await screenOne(asked.name, asked.picture);
 }
 
-/** Open what is kept at once; without it what the server offers first. */
-async function open(base: string): Promise<void> {
-  store = new Store(base);
+/** Open what is kept at once; without it what the server offers first. News are welcome, but not needed. */
+async function open(base: string, token: string): Promise<void> {
+  store = new Store(base, token);
   const kept = await store.kept();
   if (kept) await use(kept);
-  const offers = await store.offers();
-  if (!kept) {
-    if (!offers) throw new StoreError("models.unreachable");
-    if (!offers.length) throw new StoreError("models.none");
-    await change(offers[0]);
-  }
-  if (offers) say({ say: "offers", offers });
+  const offers = await store.offers().catch((error: unknown) => {
+    if (kept) return null;
+    throw error;
+  });
+  if (!offers) return;
+  if (!offers.length && !kept) throw new StoreError("models.none");
+  if (!kept) await change(offers[0]);
+  say({ say: "offers", offers });
 }
 
 async function change(offer: Offer): Promise<void> {

@@ -25,21 +25,22 @@ export class StoreError extends Error {
 type Progress = (done: number, total: number) => void;
 
 export class Store {
-  /** @param base Address of the page's folder. */
-  constructor(private readonly base: string) {}
+  /**
+   * @param base Address of the page's folder.
+   * @param token What a guarded server asks for; empty for none.
+   */
+  constructor(
+    private readonly base: string,
+    private readonly token: string,
+  ) {}
 
   private at(path: string): string {
     return new URL(path, this.base).href;
   }
 
-  /** What the server offers; null where it cannot be reached. */
-  async offers(): Promise<Offer[] | null> {
-    try {
-      const answer = await fetch(this.at("models.json"), { cache: "no-cache" });
-      return answer.ok ? ((await answer.json()) as Offer[]) : null;
-    } catch {
-      return null;
-    }
+  /** What the server offers. */
+  async offers(): Promise<Offer[]> {
+    return (await this.get(this.at("models.json"))).json() as Promise<Offer[]>;
   }
 
   /** The bundle that was kept last, with all its models; null without one. */
@@ -89,10 +90,12 @@ export class Store {
   private async get(address: string): Promise<Response> {
     let answer: Response;
     try {
-      answer = await fetch(address, { cache: "no-cache" });
+      const headers: HeadersInit = this.token ? { Authorization: `Bearer ${this.token}` } : {};
+      answer = await fetch(address, { cache: "no-cache", headers });
     } catch {
       throw new StoreError("models.unreachable");
     }
+    if (answer.status === 401 || answer.status === 403) throw new StoreError("models.token");
     if (!answer.ok) throw new StoreError("models.missing", { status: answer.status });
     return answer;
   }

@@ -33,7 +33,7 @@ export type Picture =
 
 /** From the page to the worker. */
 export type Asked =
-  | { ask: "open"; base: string }
+  | { ask: "open"; base: string; token: string }
   | { ask: "fetch"; offer: Offer }
   | { ask: "screen"; name: string; picture: Picture };
 
