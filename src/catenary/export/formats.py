@@ -26,7 +26,7 @@ from catenary.predict.card import load_card, load_weights
 from catenary.predict.hdf5 import write_hdf5
 from catenary.predict.quantize import can_quantize, quantize_file
 
-__all__ = ["FORMATS", "PRECISIONS", "Format", "Written", "write"]
+__all__ = ["FORMATS", "PRECISIONS", "Format", "Written", "check_drift", "write"]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -112,9 +112,13 @@ def _open_hdf5(path: Path) -> Forward:
 FORMATS: dict[str, Format] = {
     "onnx": Format(suffixes=(".onnx",), precisions=PRECISIONS, make=_make_onnx, stamp=stamp_onnx, open=OnnxFile),
     "openvino": Format(
-        suffixes=(".xml",), precisions=PRECISIONS, make=_make_openvino, stamp=stamp_openvino, open=OpenVinoFile,
+        suffixes=(".xml",),
+        precisions=PRECISIONS,
+        make=_make_openvino,
+        stamp=stamp_openvino,
+        open=OpenVinoFile,
         companion=".bin",
-    ),  # fmt: skip
+    ),
     "hdf5": Format(
         suffixes=(".h5", ".hdf5"), precisions=("fp32",), make=_make_hdf5, stamp=_stamp_hdf5, open=_open_hdf5
     ),
@@ -154,7 +158,7 @@ def write(original: Original, target: Path, *, to: str, precision: str, limit: f
             with _converting(to):
                 kind.make(original, precision, made)
                 drift = original.compare(kind.open(made))
-                _check(drift, limit, to, precision)
+                check_drift(drift, limit, to, precision)
                 description = original.description(precision, drift)
                 kind.stamp(made, final, description)
                 _check_same(kind, made, final, original)
@@ -178,7 +182,12 @@ def _kind(to: str, precision: str, target: Path) -> Format:
     return kind
 
 
-def _check(drift: Drift, limit: float, to: str, precision: str) -> None:
+def check_drift(drift: Drift, limit: float, to: str, precision: str) -> None:
+    """Refuse a copy that departs too far.
+
+    Raises:
+        ModelError: `catenary.export.drift.Drift.decisive` is above the limit.
+    """
     if drift.decisive <= limit:
         return
     what = "of the pixels change class" if drift.scope == "pixel" else "is the mean change of a probability"

@@ -1,4 +1,4 @@
-"""A network as a pair of OpenVINO files, ``.xml`` and ``.bin``: input ``x``, output ``probability``, any batch and size.
+"""A network as two files of OpenVINO, ``.xml`` and ``.bin``: input ``x``, output ``probability``, any batch and size.
 
 The description is runtime information: ``model.get_rt_info("catenary")`` gives its JSON.
 """

@@ -1,7 +1,7 @@
 """Eight-bit integers for most of a converted network: several times faster where the processor multiplies them.
 
-Runs as a process of its own, ``python -m catenary.predict.quantize NETWORK WRITTEN TILES.npy``, because NNCF changes the logging
-and the operators of torch in the process that imports it.
+Runs as a process of its own, ``python -m catenary.predict.quantize NETWORK WRITTEN TILES.npy``, because NNCF changes
+the logging and the operators of torch in the process that imports it.
 """
 
 from __future__ import annotations
