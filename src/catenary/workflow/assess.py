@@ -342,8 +342,8 @@ def _samples(known: Known, card: Card) -> Samples:
 
 def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float32]:
     """The middle of some images, normalised, as large as a training patch."""
+    from catenary.predict.frames import in_frame, margins
     from catenary.predict.prepare import Normaliser, prepare
-    from catenary.predict.tiles import pad_to
 
     recipe = card.recipe
     patch = recipe.sample.patch
@@ -358,7 +358,7 @@ def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float
             pixels = np.concatenate([pixels[:, place] for place in places])
         starts = [max(0, side - wanted) // 2 for side, wanted in zip(pixels.shape[1:], patch, strict=True)]
         pixels = pixels[:, *(slice(start, start + wanted) for start, wanted in zip(starts, patch, strict=True))]
-        tiles.append(pad_to(pixels, patch))
+        tiles.append(in_frame(pixels, ((0, 0), *margins(pixels.shape[1:], patch))))
     return np.stack(tiles)
 
 
