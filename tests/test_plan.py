@@ -51,7 +51,7 @@ def test_where_time_is_short_a_step_sees_less(minutes, patch, batch, steps):
     large = fingerprint(size_min=(1024, 1024), size_median=(1024, 1024), size_max=(1024, 1024))
     found = plan(large, Budget(minutes=minutes, speeds=SPEEDS[:1]), Recipe())
     assert (found.recipe.sample.patch, found.recipe.sample.batch) == ((patch, patch), batch)
-    assert found.expected_steps == steps
+    assert abs(found.expected_steps - steps) <= 1
 
 
 def test_what_a_step_sees_is_not_cut_below_the_objects_nor_against_the_user():
