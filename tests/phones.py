@@ -50,9 +50,10 @@ def tiny_pipeline(folder):
     judge = workflow.fit(
         photos / "classes", out=folder / "judge", recipe="glaucoma-detection", steps=20, settings=CLASSES
     )
-    return photos, workflow.pipeline(
+    joined = workflow.pipeline(
         folder / "screening", disc=disc.path, glaucoma=judge.path, progression=judge.path, margin="0.6"
     )
+    return photos, joined.path
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -77,17 +78,23 @@ def hosted(folder):
 
 
 @contextmanager
-def launched(*arguments):
-    """A browser with further arguments."""
+def launcher():
+    """Starts browsers, with further arguments; all end with it."""
     program = needs_browser()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *arguments])
+        begun = []
+
+        def launch(*arguments):
+            begun.append(driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *arguments]))
+            return begun[-1]
+
         try:
-            yield browser
+            yield launch
         finally:
-            browser.close()
+            for browser in begun:
+                browser.close()
 
 
 def opened(context, address):

@@ -5,7 +5,6 @@ import io
 import cv2
 import numpy as np
 import pytest
-from golden import Goldens, needs_node
 from PIL import Image as Pillow
 
 from catenary.data.labels import LabelSet
@@ -13,13 +12,14 @@ from catenary.io import read_image
 from catenary.measures.disc import disc_of, planes_of
 from catenary.measures.fundus import Field, eye_from_disc, eye_of, quality_of
 from catenary.metrics.calibration import Calibration
-from catenary.metrics.vennabers import venn_abers
 from catenary.phantoms.faults import FAULTS, STRANGERS, spoiled, stranger
 from catenary.phantoms.fundus import CAMERAS, fundus
 from catenary.predict.around import Margin, around
 from catenary.predict.bands import cropped
+from catenary.predict.classify import span
 from catenary.predict.cleaning import clean_mask
 from catenary.predict.familiar import fit_familiar
+from catenary.predict.frames import in_frame, margins
 from catenary.predict.measure import drop_small
 from catenary.predict.prediction import paint_regions
 from catenary.predict.prepare import Normaliser, framed, normalise, prepare, working_shape
@@ -27,6 +27,7 @@ from catenary.predict.resample import resample_bands, running_argmax
 from catenary.predict.tiles import Tiling, blend, in_memory, pad_to
 from catenary.types import Image
 from catenary.workflow.screen import _no_disc_shape
+from golden import Goldens, needs_node
 
 NAMES = ["background", "rim", "cup"]
 REGIONS = {"disc": (1, 2), "cup": (2,)}
@@ -46,7 +47,9 @@ def goldens(tmp_path_factory):
 def _resizes(goldens, rng):
     image = rng.integers(0, 256, (90, 123), np.uint8)
     for size in ((45, 61), (37, 51), (30, 41), (89, 122), (23, 123)):
-        goldens.add(f"shrink {size}", "shrink", _cv2(image, size, cv2.INTER_AREA), image=goldens.array(image), size=size)
+        goldens.add(
+            f"shrink {size}", "shrink", _cv2(image, size, cv2.INTER_AREA), image=goldens.array(image), size=size
+        )
     even = rng.integers(0, 256, (96, 120), np.uint8)
     for size in ((48, 60), (32, 40), (24, 30)):
         goldens.add(f"blocks {size}", "shrink", _cv2(even, size, cv2.INTER_AREA), image=goldens.array(even), size=size)
@@ -86,11 +89,11 @@ def _discs(goldens, rng):
     masks = {}
     for k in range(4):
         masks[f"phantom {k}"] = fundus(rng, (240, 260), view=25.0 + 5 * k).label
-    masks["nothing"], two, cut = np.zeros((60, 70), np.uint8), np.zeros((120, 160), np.uint8), np.zeros((80, 90), np.uint8)
+    empty, two, cut = (np.zeros(shape, np.uint8) for shape in ((60, 70), (120, 160), (80, 90)))
     cv2.circle(two, (40, 60), 25, 1, -1)
     cv2.circle(two, (115, 60), 22, 1, -1)
     cv2.circle(cut, (20, 8), 24, 1, -1)
-    masks |= {"two": two, "cut without a cup": cut}
+    masks |= {"nothing": empty, "two": two, "cut without a cup": cut}
     speck, bar, ring = masks["phantom 0"].copy(), np.zeros((100, 200), np.uint8), np.zeros((140, 140), np.uint8)
     speck[5:9, 5:9], speck[20:22, 200:204] = 1, 2
     bar[40:60, 20:180], bar[48:52, 60:90] = 1, 2
@@ -122,8 +125,8 @@ def _crops(goldens, rng):
 def _input(**changes):
     given = {
         "channels": 3, "dtype": "uint8", "normalise": "image", "mean": [150.0, 70.5, 40.25], "std": [60.0, 30.0, 11.0],
-        "window": [], "size": 0, "patch": [64, 64], "multiple": [16, 16], "least": [32, 32], "tile": [512, 512],
-        "overlap": [16, 16], "low": None, "high": None,
+        "window": [], "size": 0, "patch": [64, 64], "frame": [1, 1], "multiple": [16, 16], "least": [32, 32],
+        "tile": [512, 512], "overlap": [16, 16], "low": None, "high": None,
     }  # fmt: skip
     return given | changes
 
@@ -169,6 +172,8 @@ def _segments(goldens, rng):
             ((90, 60), {"size": 0}),
             ((150, 210), {"size": 0, "tile": [64, 80], "overlap": [16, 20]}),
             ((260, 380), {"size": 160, "tile": [64, 64]}),
+            ((100, 140), {"size": 64, "frame": [57, 72]}),
+            ((140, 101), {"size": 90, "frame": [64, 80], "tile": [64, 64]}),
         ):
             smooth = cv2.GaussianBlur(rng.integers(0, 256, (*shape, 3)).astype(np.float32), (0, 0), 4.0)
             image = np.clip(128 + 9 * (np.moveaxis(smooth, -1, 0) - 128), 0, 255).astype(np.uint8)
@@ -182,16 +187,18 @@ def _segmented(image, given, output):
     """What `Predictor` does around its network."""
     ready = prepare(Image(array=image), _normaliser(given), given["size"])
     shape = ready.array.shape[1:]
-    sides = tuple(max(pair) for pair in zip(shape, given["least"], strict=True))
+    around_ = margins(shape, given["frame"])
+    frame = in_frame(ready.array, ((0, 0), *around_))
+    sides = tuple(max(pair) for pair in zip(frame.shape[1:], given["least"], strict=True))
     tiling = Tiling.of(
         sides, tile=tuple(given["tile"]), overlap=tuple(given["overlap"]), multiple=tuple(given["multiple"])
     )
-    rows = in_memory(pad_to(ready.array, tiling.shape), tiling)
+    rows = in_memory(pad_to(frame, tiling.shape), tiling)
     answer = blend(
         lambda tiles: _echo(np.stack([normalise(tile, *ready.coefficients) for tile in tiles])), rows, tiling, logits=2
     )
     assert working_shape(image.shape[1:], given["size"]) == shape
-    bands = resample_bands(cropped(answer, shape), shape, image.shape[1:])
+    bands = resample_bands(cropped(answer, shape, tuple(first for first, _ in around_)), shape, image.shape[1:])
     found = np.concatenate([band.copy() for band in bands], 1)
     if output["task"] == "exclusive":
         return running_argmax(found)
@@ -210,8 +217,12 @@ def _judges(goldens, rng):
     cases = [(float(np.clip(0.3 * t + rng.random() * 0.7, 0, 1)), t) for t in truth]
     cases += [(0.5, 0), (0.5, 1), (0.5, 1)]
     for score in (0.0, 0.13, 0.5, 0.77, 1.0, cases[3][0]):
-        goldens.add(f"range {score}", "range", venn_abers(score, cases), score=score, judged=cases)
-    goldens.add("range of few", "range", None, score=0.4, judged=cases[:3])
+        for probability in (score, 0.31 + 0.4 * score):
+            plain, exact = (np.array([1 - value, value]) for value in (score, probability))
+            expected = span(plain, exact, cases)
+            given = {"score": score, "probability": probability, "judged": cases}
+            goldens.add(f"range {score} {probability}", "range", expected, **given)
+    goldens.add("range of few", "range", None, score=0.4, probability=0.4, judged=cases[:3])
     knots = ((0.1, 0.02), (0.4, 0.3), (0.45, 0.3), (0.9, 0.97))
     for fitted in (
         Calibration(), Calibration(method="temperature", temperature=2.3), Calibration(method="isotonic", knots=knots)

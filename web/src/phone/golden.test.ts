@@ -8,7 +8,7 @@ import type { Photo, Plane } from "./measure/arrays.ts";
 import { around, discOf, planesOf, shapeFault } from "./measure/disc.ts";
 import { eyeFromDisc, eyeOfName, qualityOf } from "./measure/fundus.ts";
 import { grown, shrunkLevels } from "./measure/resize.ts";
-import { calibrated, likenessOf, vennAbers } from "./model/judge.ts";
+import { calibrated, likenessOf, span } from "./model/judge.ts";
 import { doubts, framed } from "./model/prepare.ts";
 import { labelled, probabilities } from "./model/segment.ts";
 import { PhotoError, readPhoto } from "./photo.ts";
@@ -65,7 +65,7 @@ const answers: Record<string, (given: Case) => unknown> = {
     return [...labelled(planes, size, given.model.output).data];
   },
   doubts: (given) => doubts(photo(given.image), given.model),
-  range: (given) => vennAbers(given.score, given.judged),
+  range: (given) => span(given.score, given.probability, given.judged),
   calibrated: (given) => calibrated(given.score, given.calibration),
   likeness: (given) => likenessOf(new Float32Array(raw(given.features.file)), given.familiar),
   read: async (given) => {

@@ -32,6 +32,8 @@ export interface Input {
   readonly window: readonly number[];
   readonly size: number;
   readonly patch: readonly [number, number];
+  /** What a photo is seen in at least: it lies in the middle of this, mirrored beyond its ends. */
+  readonly frame: readonly [number, number];
   readonly multiple: readonly [number, number];
   readonly least: readonly [number, number];
   readonly tile: readonly [number, number];

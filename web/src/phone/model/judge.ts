@@ -41,7 +41,7 @@ export async function judge(photo: Photo, stage: JudgeStage, run: Run): Promise<
     positive: probability >= stage.threshold,
     probability,
     plain,
-    interval: vennAbers(plain, stage.judged),
+    interval: span(plain, probability, stage.judged),
     threshold: stage.threshold,
     likeness: stage.familiar && answer.features ? likenessOf(answer.features, stage.familiar) : null,
   };
@@ -59,8 +59,18 @@ export function calibrated(probability: number, { method, temperature, knots }: 
   return yes / (no + yes);
 }
 
+/** The range that validation cases leave, wide enough to hold the probability too; null for too few. */
+export function span(
+  plain: number,
+  probability: number,
+  judged: readonly (readonly [number, number])[],
+): [number, number] | null {
+  const found = vennAbers(plain, judged);
+  return found && [Math.min(found[0], probability), Math.max(found[1], probability)];
+}
+
 /** Range of the calibrated probability that validation cases leave (Vovk and Petej 2014); null for too few. */
-export function vennAbers(score: number, judged: readonly (readonly [number, number])[]): [number, number] | null {
+function vennAbers(score: number, judged: readonly (readonly [number, number])[]): [number, number] | null {
   const positives = judged.reduce((sum, [, truth]) => sum + truth, 0);
   if (Math.min(positives, judged.length - positives) < FEWEST) return null;
   const ends = [0, 1].map((truth) => risenAt(score, [...judged, [score, truth]]));

@@ -60,7 +60,7 @@ function table({ scale, offset, low, high }: Affine): Float32Array {
   );
 }
 
-/** Ways to read pixels beyond the border, and their normalisation: a window of any size and place. */
+/** A part of a frame. */
 export interface Window {
   readonly top: number;
   readonly left: number;
@@ -68,17 +68,40 @@ export interface Window {
   readonly width: number;
 }
 
-/** Gives windows of a photo as networks see them: normalised, mirrored beyond the border. */
-export function windowsOf(photo: Photo, input: Input): (window: Window) => Float32Array {
+/** A side of a photo in the frame that it is seen in: how much lies before it, and how long the frame is. */
+export interface Framing {
+  readonly before: number;
+  readonly side: number;
+}
+
+/** Where a side lies in a frame: in its middle where the frame is longer, else at its start. */
+export function framingOf(side: number, frame: number): Framing {
+  if (frame <= side) return { before: 0, side };
+  return { before: Math.floor(frame / 2) - Math.floor(side / 2), side: frame };
+}
+
+/** Pixels of a photo's side for places in its frame, mirrored beyond the frame's ends, and beyond the photo's. */
+function places(start: number, length: number, { before, side }: Framing, own: number): Int32Array {
+  return Int32Array.from({ length }, (_, k) => mirrored(mirrored(start + k, side, 0) - before, own, 0));
+}
+
+/** Gives windows of a photo as networks see them, normalised; by default the photo is its own frame. */
+export function windowsOf(
+  photo: Photo,
+  input: Input,
+  frame: readonly [number, number] = [0, 0],
+): (window: Window) => Float32Array {
   const tables = affinesOf(photo, input).map(table);
+  const [down, across] = [framingOf(photo.height, frame[0]), framingOf(photo.width, frame[1])];
   return ({ top, left, height, width }) => {
     const x = new Float32Array(photo.planes.length * height * width);
-    const columns = Int32Array.from({ length: width }, (_, k) => mirrored(left + k, photo.width, 0));
+    const rows = places(top, height, down, photo.height);
+    const columns = places(left, width, across, photo.width);
     let at = 0;
     photo.planes.forEach((plane, channel) => {
       const values = tables[channel];
-      for (let row = 0; row < height; row++) {
-        const start = mirrored(top + row, photo.height, 0) * photo.width;
+      for (const row of rows) {
+        const start = row * photo.width;
         for (let column = 0; column < width; column++) x[at++] = values[plane[start + columns[column]]];
       }
     });

@@ -4,7 +4,7 @@ import { boundingBox, cut, type Photo, type Plane } from "../measure/arrays.ts";
 import { fillHoles, largestOf, partAs, partsOf } from "../measure/planes.ts";
 import { eachRow } from "../measure/resize.ts";
 import type { Model, Output, Run } from "./bundle.ts";
-import { atWorkingSize, windowsOf } from "./prepare.ts";
+import { atWorkingSize, framingOf, windowsOf } from "./prepare.ts";
 
 type Mask = Plane<Uint8Array>;
 type Pair = readonly [number, number];
@@ -46,31 +46,33 @@ export async function probabilities(
 ): Promise<Plane<Float32Array>[]> {
   const { input } = model;
   const ready = atWorkingSize(photo, input.size);
-  const window = windowsOf(ready, input);
-  const [rows, columns] = ([0, 1] as const).map((axis) =>
-    cutOf([ready.height, ready.width][axis], input.tile[axis], input.overlap[axis], input.multiple[axis], input.least[axis]),
+  const window = windowsOf(ready, input, input.frame);
+  const sides = [ready.height, ready.width].map((side, axis) => framingOf(side, input.frame[axis]));
+  const [rows, columns] = sides.map(({ side }, axis) =>
+    cutOf(side, input.tile[axis], input.overlap[axis], input.multiple[axis], input.least[axis]),
   );
+  const [above, before] = sides.map((side) => side.before);
   const total = rows.starts.length * columns.starts.length;
   const size = { height: rows.tile, width: columns.tile };
   if (total === 1) {
     const answer = await run(model, window({ top: 0, left: 0, ...size }), size.height, size.width);
     progress(1, 1);
-    return planesIn(answer.probability, size).map((plane) =>
-      cut(plane, { top: 0, left: 0, bottom: ready.height, right: ready.width }),
-    );
+    const box = { top: above, left: before, bottom: above + ready.height, right: before + ready.width };
+    return planesIn(answer.probability, size).map((plane) => cut(plane, box));
   }
+  const frame = { height: rows.length, width: columns.length };
   let sums: Float32Array[] = [];
-  const known = new Float32Array(ready.height * ready.width);
+  const known = new Float32Array(frame.height * frame.width);
   let done = 0;
   for (const top of rows.starts) {
     for (const left of columns.starts) {
       const answer = await run(model, window({ top, left, ...size }), size.height, size.width);
       const planes = planesIn(answer.probability, size);
       if (!sums.length) sums = planes.map(() => new Float32Array(known.length));
-      for (let row = 0; row < Math.min(size.height, ready.height - top); row++) {
-        for (let column = 0; column < Math.min(size.width, ready.width - left); column++) {
+      for (let row = 0; row < size.height; row++) {
+        for (let column = 0; column < size.width; column++) {
           const weight = rows.weights[row] * columns.weights[column];
-          const to = (top + row) * ready.width + left + column;
+          const to = (top + row) * frame.width + left + column;
           known[to] += weight;
           planes.forEach((plane, k) => (sums[k][to] += plane.data[row * size.width + column] * weight));
         }
@@ -78,11 +80,8 @@ export async function probabilities(
       progress(++done, total);
     }
   }
-  return sums.map((sum) => ({
-    data: sum.map((value, at) => value / known[at]),
-    height: ready.height,
-    width: ready.width,
-  }));
+  const box = { top: above, left: before, bottom: above + ready.height, right: before + ready.width };
+  return sums.map((sum) => cut({ data: sum.map((value, at) => value / known[at]), ...frame }, box));
 }
 
 function planesIn(data: Float32Array, size: { height: number; width: number }): Plane<Float32Array>[] {
