@@ -10,10 +10,11 @@ from catenary.workflow.export import export
 from catenary.workflow.fields import Fields, fields
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
-from catenary.workflow.mosaic import Mapped, predict_mosaic
+from catenary.workflow.mosaic import Mapped, MapScene, MapSettings, predict_mosaic
 from catenary.workflow.pipeline import pipeline
 from catenary.workflow.register import Registration, align
 from catenary.workflow.run import Run, load
+from catenary.workflow.scenes import SceneRecord, find_scenes, predict_mosaics
 from catenary.workflow.screen import Screened, screen
 from catenary.workflow.tune import Tuned, tune
 from catenary.workflow.use import predict
@@ -21,9 +22,12 @@ from catenary.workflow.use import predict
 __all__ = [
     "Fields",
     "Inspection",
+    "MapScene",
+    "MapSettings",
     "Mapped",
     "Registration",
     "Run",
+    "SceneRecord",
     "Screened",
     "Tuned",
     "align",
@@ -33,6 +37,7 @@ __all__ = [
     "evaluate",
     "export",
     "fields",
+    "find_scenes",
     "fit",
     "inspect",
     "load",
@@ -40,6 +45,7 @@ __all__ = [
     "plan",
     "predict",
     "predict_mosaic",
+    "predict_mosaics",
     "screen",
     "tune",
 ]

@@ -228,7 +228,8 @@ def _started_from(plan: Plan, labels: LabelSet) -> Predictor | None:
     if not start or load_card(start).labels.names != labels.names or load_card(start).labels.regions != labels.regions:
         return None
     found = open_predictor(start, engine="torch")
-    return found if found.card.recipe.model.channels == plan.recipe.model.channels else None
+    own, its = (model.channels - len(model.disasters) for model in (plan.recipe.model, found.card.recipe.model))
+    return found if own == its else None
 
 
 def _measure(
@@ -342,7 +343,7 @@ def _samples(known: Known, card: Card) -> Samples:
 
 def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float32]:
     """The middle of some images, normalised, as large as a training patch."""
-    from catenary.predict.prepare import Normaliser, prepare
+    from catenary.predict.prepare import Normaliser, prepare, told_of
     from catenary.predict.tiles import pad_to
 
     recipe = card.recipe
@@ -358,6 +359,8 @@ def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float
             pixels = np.concatenate([pixels[:, place] for place in places])
         starts = [max(0, side - wanted) // 2 for side, wanted in zip(pixels.shape[1:], patch, strict=True)]
         pixels = pixels[:, *(slice(start, start + wanted) for start, wanted in zip(starts, patch, strict=True))]
+        told = told_of(image.disaster, recipe.model.disasters)
+        pixels = np.concatenate([pixels, *(np.full((1, *pixels.shape[1:]), value, np.float32) for value in told)])
         tiles.append(pad_to(pixels, patch))
     return np.stack(tiles)
 
