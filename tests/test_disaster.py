@@ -40,8 +40,9 @@ def model(tmp_path_factory):
     """A network that grades otherwise for each type."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     recipe = choose(Recipe(), {
-        "model.fusion": "feature", "model.channels": 8, "model.classes": 4, "model.widths": (4, 8), "model.norm": "batch",
-        "model.disasters": TYPES, "prepare.normalise": "range", "sample.patch": (64, 64), "predict.tile": (64, 64),
+        "model.fusion": "feature", "model.channels": 8, "model.classes": 4, "model.widths": (4, 8),
+        "model.norm": "batch", "model.disasters": TYPES, "prepare.normalise": "range",
+        "sample.patch": (64, 64), "predict.tile": (64, 64),
     })  # fmt: skip
     made = build(**recipe.model.model_dump()).eval()
     with torch.no_grad():

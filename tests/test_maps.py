@@ -129,7 +129,7 @@ def test_what_does_not_suit_is_said_before_anything_is_done(model, city, tmp_pat
         workflow.predict_mosaic(model, city["pre"], far["post"], out=tmp_path / "out", settings=UNMOVED)
     with pytest.raises(InputError, match="there is no file"):
         workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", footprints=tmp_path / "no.gpkg")
+    wrong = MapSettings(post_crs="EPSG:3857")
     with pytest.raises(InputError, match="states EPSG:4326, found EPSG:3857 given"):
-        wrong = MapSettings(post_crs="EPSG:3857")
         workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", settings=wrong)
     assert not any((tmp_path / "out").glob("**/*.tif"))

@@ -100,9 +100,7 @@ def predict(
     ] = None,
     footprints: Annotated[
         list[Path] | None,
-        for_maps(
-            "FILE|DIR", "Outlines of buildings to grade, one file for all places or one each; else the map's own."
-        ),
+        for_maps("FILE|DIR", "Outlines of buildings to grade, for all places or one each; else the map's own."),
     ] = None,
     align: Annotated[
         str,
@@ -124,7 +122,7 @@ def predict(
     ] = False,
     cluster: Annotated[
         str | None,
-        for_maps("local|ADDRESS", "Run places and parts as Ray tasks, here or on machines that share files."),
+        for_maps("local|ADDRESS", "Run places and parts as Ray tasks, here or on others that share the files."),
     ] = None,
     workers: Annotated[int, for_maps("N", "Tasks at a time on a local cluster.", least=1)] = 2,
 ) -> int:

@@ -23,8 +23,8 @@ def xbd_layout(root: Path) -> Found | None:
     """Scenes of ``images/X_pre_disaster.png`` and ``X_post_disaster.png`` with ``labels/X_post_disaster.json``.
 
     Where that is missing ``targets/X_post_disaster_target.png`` serves; all may lie within ``train/``, ``tier3/``,
-    ``hold/`` and ``test/``. The type of the disaster is what the JSON file of an event's first scene states. A case is a scene; its image holds the bands before, then those after. Buildings without
-    a grade are ignored.
+    ``hold/`` and ``test/``. A case is a scene; its image holds the bands before, then those after. Buildings without
+    a grade are ignored. The type of disaster is what the JSON file of an event's first scene states.
     """
     names = (name for name, value in DAMAGE.items() if value != IGNORE)
     found = Found(layout="xBD", classes=("background", *names), ignore=IGNORE)

@@ -61,8 +61,8 @@ class Siamese(nn.Module):
     """
 
     def __init__(
-        self, network: Any, *, classes: int, fusion: str = "feature", disasters: Sequence[str] = (), norm: str = "batch",
-        activation: str = "relu", init: str = "he",
+        self, network: Any, *, classes: int, fusion: str = "feature", disasters: Sequence[str] = (),
+        norm: str = "batch", activation: str = "relu", init: str = "he",
     ) -> None:  # fmt: skip
         super().__init__()
         if fusion not in FUSIONS[1:]:

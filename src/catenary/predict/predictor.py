@@ -340,7 +340,7 @@ def open_predictor(
         disaster: See `Predictor`.
 
     Raises:
-        ConfigError: The others know other classes or channels, or `disaster` is given to a model that is not told of any.
+        ConfigError: The others know other classes or channels, or the model is not told of any `disaster`.
         ModelError: There is no model, it is damaged, foreign or no segmentation, or the engine departs from it.
         MissingExtra: The engine's package is not installed.
     """
