@@ -212,6 +212,11 @@ class Predictor:
         )
 
     @property
+    def averages(self) -> bool:
+        """Whether further models answer too."""
+        return bool(self._others)
+
+    @property
     def tile_settings(self) -> tuple[object, ...]:
         """What decides how images are cut and answers joined: overlap, flips, halo, tile."""
         return self._overlap, self._tta, max(self._halo), list(self._tile)

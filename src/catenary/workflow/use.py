@@ -71,5 +71,6 @@ def predict(
         probability=probability,
         overlay=overlay,
         dicom_seg=dicom_seg,
+        model=Path(run),
         progress=progress,
     )
