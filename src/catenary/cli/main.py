@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "models": "Every network: parameters, operations, source.",
     "export": "Write a model in another format.",
     "settings": "Every field that --set can change.",
+    "city": "A made-up city before and after a storm, to train and to try on.",
     "demo": "The whole path on made-up images, in a few minutes.",
 }
 

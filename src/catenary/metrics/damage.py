@@ -271,9 +271,9 @@ def compare_damage(a: DamageScores, b: DamageScores, *, seed: int = 0) -> dict[s
     titles = ("xView2 score", "localisation", "damage", *(f"F1 {grade}" for grade in names[1:]), "buildings found",
               "buildings graded right")  # fmt: skip
     return {
-        title: _difference(*ends, len(one))
-        for title, *ends in zip(titles, *values, low, high, strict=True)
-        if np.isfinite(ends[:2]).all()
+        title: _difference(before, after, least, most, len(one))
+        for title, before, after, least, most in zip(titles, *values, low, high, strict=True)
+        if np.isfinite((before, after)).all()
     }
 
 

@@ -173,7 +173,7 @@ def _for_two_dates(name: str, settings: dict[str, object]) -> nn.Module:
         raise ConfigError("two dates have one answer without side outputs; set model.deep_supervision to false")
     known = inspect.signature(pick(MODELS, name, "network")).parameters
     own = {key: value for key, value in settings.items() if key not in ("fusion", "channels", "classes", "disasters")}
-    style = {key: own.get(key, known[key].default) for key in ("norm", "activation", "init")}
+    style: dict[str, Any] = {key: own.get(key, known[key].default) for key in ("norm", "activation", "init")}
     network = build(name, channels=channels // 2, classes=2, **own)
     fusion: Any = settings["fusion"]
     return Siamese(network, classes=classes, fusion=fusion, disasters=disasters, **style)

@@ -4,6 +4,7 @@ Nothing here imports torch until something is trained or converted.
 """
 
 from catenary.workflow.assess import compare, evaluate
+from catenary.workflow.city import write_city
 from catenary.workflow.crop import crop
 from catenary.workflow.demo import demo
 from catenary.workflow.export import export
@@ -48,4 +49,5 @@ __all__ = [
     "predict_mosaics",
     "screen",
     "tune",
+    "write_city",
 ]

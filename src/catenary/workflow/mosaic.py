@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from catenary.align import Aligned, Alignment, align_rasters, read_alignment
 from catenary.errors import InputError, OutputError, writing
 from catenary.io.files import write_json
+from catenary.io.layers import open_layer
 from catenary.io.meridian import meet
-from catenary.io.outline_files import open_layer
 from catenary.io.raster import Scene, open_raster
 from catenary.types import Progress, silent
 
