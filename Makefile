@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 FOLDERS := $(wildcard src tests benchmarks examples)
 
-.PHONY: demo test lint types layers unit docs clean
+PAGE    := src/catenary/serve/static/index.html
+SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/tests/*' 2>/dev/null)
+
+.PHONY: demo test lint types layers unit web docs clean
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON); install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.11 demo" >&2; exit 1; }
@@ -35,9 +38,21 @@ unit: $(STAMP)
 
 test: lint types layers unit
 
+# The web pages, built once: again only when a source or the lock file changed.
+web: $(PAGE)
+
+web/node_modules/.ready: web/package-lock.json
+	@command -v npm >/dev/null || { echo "the web pages need Node.js 20.19 or newer with npm, and there is none: https://nodejs.org" >&2; exit 1; }
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+$(PAGE): web/node_modules/.ready $(SOURCES)
+	cd web && npm run build
+	@touch $@
+
 # The pages that are made from the program.
 docs: $(STAMP)
 	$(BIN)/python -m catenary.cli.docs > docs/cli.md
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) web/node_modules src/catenary/serve/static build dist *.egg-info

@@ -7,12 +7,12 @@ from catenary.workflow.assess import compare, evaluate
 from catenary.workflow.city import write_city
 from catenary.workflow.crop import crop
 from catenary.workflow.demo import demo
-from catenary.workflow.export import export
+from catenary.workflow.export import Exported, export
 from catenary.workflow.fields import Fields, fields
 from catenary.workflow.fit import fit
+from catenary.workflow.join import pipeline
 from catenary.workflow.look import Inspection, inspect, plan
 from catenary.workflow.mosaic import Mapped, MapScene, MapSettings, predict_mosaic
-from catenary.workflow.pipeline import pipeline
 from catenary.workflow.register import Registration, align
 from catenary.workflow.run import Run, load
 from catenary.workflow.scenes import SceneRecord, find_scenes, predict_mosaics
@@ -21,6 +21,7 @@ from catenary.workflow.tune import Tuned, tune
 from catenary.workflow.use import predict
 
 __all__ = [
+    "Exported",
     "Fields",
     "Inspection",
     "MapScene",

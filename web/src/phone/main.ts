@@ -1,0 +1,2 @@
+document.querySelector("#app")!.textContent = "catenary";
+export {};
