@@ -28,14 +28,14 @@ _BAND = 1024
 def is_large(path: Path, predictor: Predictor) -> bool:
     """Whether an image is georeferenced and has more than `LARGE` pixels, and the model can go row by row.
 
-    It cannot where its answer needs the whole mask: objects that are dropped by their size, tidying, quantities, images
+    It cannot where its answer needs the whole mask: objects that are dropped by their size, tidying, refined outlines, quantities, images
     brought to one size, regions that overlap, several models.
     """
     card = predictor.card
     wish = card.recipe.predict
     if card.rank != 2 or card.labels.task == "overlapping" or card.recipe.prepare.size or predictor.averages:
         return False
-    if wish.smallest or wish.measures or card.cleaning or ending(path) not in (".tif", ".tiff"):
+    if wish.smallest or wish.measures or wish.refine or card.cleaning or ending(path) not in (".tif", ".tiff"):
         return False
     try:
         if math.prod(image_size(path)) <= LARGE:
