@@ -28,8 +28,8 @@ _BAND = 1024
 def is_large(path: Path, predictor: Predictor) -> bool:
     """Whether an image is georeferenced and has more than `LARGE` pixels, and the model can go row by row.
 
-    It cannot where its answer needs the whole mask: objects that are dropped by their size, tidying, refined outlines, quantities, images
-    brought to one size, regions that overlap, several models.
+    It cannot where its answer needs the whole mask: objects that are dropped by their size, tidying, refined outlines,
+    quantities, images brought to one size, regions that overlap, several models.
     """
     card = predictor.card
     wish = card.recipe.predict
