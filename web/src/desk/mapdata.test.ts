@@ -1,0 +1,30 @@
+import { expect, it } from "vitest";
+import { buildingRows, colourExpression, numbersOf } from "./mapdata";
+
+it("colours buildings by grade, and greys what has none", () => {
+  const expression = colourExpression([{ name: "destroyed", color: "#aa0000" }]);
+  expect(expression).toEqual(["match", ["to-string", ["get", "damage"]], "destroyed", "#aa0000", "#969696"]);
+  expect(colourExpression([])).toBe("#969696");
+});
+
+it("tells what is known of a building, and why it has no grade", () => {
+  const graded = { grade: 2, damage: "minor damage", confidence: 0.834, area_m2: 123.4, seen: 1, known: 1, share_destroyed: 0, share_minor_damage: 0.9 };
+  expect(buildingRows(graded)).toEqual([
+    ["Damage", "minor damage"],
+    ["Confidence", "83 %"],
+    ["Area", "123 m²"],
+    ["Seen as building", "100 %"],
+    ["Minor damage", "90 %"],
+  ]);
+  expect(buildingRows({ damage: null, reason: "no data", confidence: null })).toEqual([
+    ["Damage", "no grade"],
+    ["Why", "no data"],
+  ]);
+});
+
+it("flattens a summary", () => {
+  expect(numbersOf({ buildings: 3, grades: { destroyed: 1, none: "" }, list: [1] })).toEqual([
+    ["buildings", 3],
+    ["grades, destroyed", 1],
+  ]);
+});
