@@ -15,6 +15,8 @@ export interface ModelInfo {
   /** Stages of a pipeline. */
   stages?: string[];
   classes: ClassInfo[];
+  /** What a segmentation finds: classes, or regions of several classes. */
+  targets?: Target[];
   task: "exclusive" | "regions";
   dates: 1 | 2;
   unit: string | null;
@@ -103,6 +105,8 @@ export interface ClassesView {
   kind: "classes";
   image: string;
   answers: { name: string; probability: number }[];
+  /** The name of the answer. */
+  decided: string;
   threshold: number | null;
   interval: [number, number] | null;
   looked: string | null;
@@ -112,9 +116,12 @@ export interface ClassesView {
 export interface VolumeView {
   kind: "volume";
   image: string;
+  /** Each channel as a file, where there are several; `image` is the first. */
+  channels?: { name: string; url: string }[];
   mask: string;
   targets: Target[];
   spacing: number[] | null;
+  unit?: string | null;
   measurements: Row[];
   quantities?: Row[];
   warnings: string[];
@@ -146,10 +153,10 @@ export interface MapView {
 
 export interface ScreeningView {
   kind: "screening";
-  photo: string;
+  photo: string | null;
   contours: string | null;
   row: Row;
-  stages: Record<string, unknown>[];
+  stages: { name: string; state: string; answer: string | null; probability: number | null }[];
   sheet: string | null;
   warnings?: string[];
 }

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { buildingRows, colourExpression, numbersOf } from "./mapdata";
+import { buildingCounts, buildingRows, colourExpression } from "./mapdata";
 
 it("colours buildings by grade, and greys what has none", () => {
   const expression = colourExpression([{ name: "destroyed", color: "#aa0000" }]);
@@ -22,9 +22,13 @@ it("tells what is known of a building, and why it has no grade", () => {
   ]);
 });
 
-it("flattens a summary", () => {
-  expect(numbersOf({ buildings: 3, grades: { destroyed: 1, none: "" }, list: [1] })).toEqual([
-    ["buildings", 3],
-    ["grades, destroyed", 1],
+it("counts buildings by grade, and says why some have none", () => {
+  const summary = { rows: 9, buildings: { count: 12, grades: { "no-damage": 7, destroyed: 2 }, no_building: 3, no_data: 0 } };
+  expect(buildingCounts(summary)).toEqual([
+    ["no-damage", 7],
+    ["destroyed", 2],
+    ["No building seen", 3],
+    ["All", 12],
   ]);
+  expect(buildingCounts({ rows: 9 })).toEqual([]);
 });

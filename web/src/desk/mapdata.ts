@@ -28,13 +28,32 @@ export function buildingRows(properties: Record<string, unknown>): [string, stri
   return rows;
 }
 
-/** The numbers and words of a summary, nested ones with the name of what they belong to. */
-export function numbersOf(summary: Record<string, unknown>, before = ""): [string, string | number][] {
-  return Object.entries(summary ?? {}).flatMap(([name, value]): [string, string | number][] => {
-    const full = before ? `${before}, ${name}` : name;
-    if (typeof value === "number" || typeof value === "string") return value === "" ? [] : [[full, value]];
-    if (value && typeof value === "object" && !Array.isArray(value)) return numbersOf(value as Record<string, unknown>, full);
-    return [];
-  });
+interface Buildings {
+  count?: number;
+  grades?: Record<string, number>;
+  no_building?: number;
+  no_data?: number;
+  no_outline?: number;
 }
 
+function buildingsOf(summary: Record<string, unknown>): Buildings {
+  const found = summary?.buildings;
+  return found && typeof found === "object" ? found : {};
+}
+
+/** Number of buildings of each grade. */
+export function gradesOf(summary: Record<string, unknown>): Record<string, number> {
+  return buildingsOf(summary).grades ?? {};
+}
+
+/** Grades with their numbers, then outlines without a grade and why, then all. */
+export function buildingCounts(summary: Record<string, unknown>): [string, number][] {
+  const { count: all, no_building: none, no_data: unknown, no_outline: bare } = buildingsOf(summary);
+  if (!all) return [];
+  const rows: [string, number][] = Object.entries(gradesOf(summary));
+  if (none) rows.push(["No building seen", none]);
+  if (unknown) rows.push(["No data there", unknown]);
+  if (bare) rows.push(["No outline", bare]);
+  rows.push(["All", all]);
+  return rows;
+}

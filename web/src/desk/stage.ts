@@ -126,6 +126,7 @@ export class Stage {
         if (this.#entry !== entry) return shown.destroy();
         this.#shown = shown;
         status.replaceWith(shown.element);
+        shown.start?.();
       } else status.remove();
     } catch (problem) {
       status.replaceWith(h("p", { class: "caution", role: "alert" }, problem instanceof Error ? problem.message : String(problem)));
@@ -162,5 +163,5 @@ function base(name: string): string {
 }
 
 function expiry(job: Job): string {
-  return job.expires === null ? "kept until it is deleted" : `deleted from the server ${clock(new Date(job.expires * 1000))}`;
+  return job.expires === null ? "kept until it is deleted" : `kept until ${clock(new Date(job.expires * 1000))}`;
 }

@@ -31,3 +31,18 @@ export function sliceAt(fraction: number, count: number): number {
 export function middleOf(slice: number, count: number): number {
   return (slice + 0.5) / count;
 }
+
+/** The slice of each axis (x, y, z; x runs fastest) that holds the most voxels of any class; null where there are none. */
+export function fullest(data: ArrayLike<number>, counts: number[]): number[] | null {
+  const [nx = 1, ny = 1, nz = 1] = counts;
+  const sums = [new Float64Array(nx), new Float64Array(ny), new Float64Array(nz)] as const;
+  for (let z = 0, i = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++)
+      for (let x = 0; x < nx; x++, i++) {
+        if (data[i] === 0 || data[i] === 255) continue;
+        sums[0][x]! += 1;
+        sums[1][y]! += 1;
+        sums[2][z]! += 1;
+      }
+  return Math.max(...sums[0]) > 0 ? sums.map((one) => one.indexOf(Math.max(...one))) : null;
+}

@@ -25,7 +25,8 @@ function named(names: string[] | undefined): string {
 /** What a model finds: its classes, or its stages. */
 export function finds(model: ModelInfo): string {
   if (model.stages?.length) return `Stages: ${model.stages.join(", ")}.`;
-  const names = model.classes.filter((one) => one.value !== 0 || model.kind === "classification").map((one) => one.name);
+  const found = model.targets?.length ? model.targets : model.classes.filter((one) => one.value !== 0 || model.kind === "classification");
+  const names = found.map((one) => one.name);
   return names.length ? `Tells ${names.join(", ")}.` : "";
 }
 

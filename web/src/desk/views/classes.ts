@@ -13,7 +13,7 @@ export function probabilityBars(
   threshold: number | null,
   interval: [number, number] | null,
 ): HTMLElement {
-  const decided = answers.length === 2 ? 1 : -1;
+  const decided = answers.length <= 2 ? answers.length - 1 : -1;
   const at = (element: HTMLElement, left: number, width?: number) => {
     element.style.left = `${100 * left}%`;
     if (width !== undefined) element.style.width = `${100 * width}%`;
@@ -53,18 +53,12 @@ export async function classesView(api: Api, view: ClassesView): Promise<Shown> {
   ]);
   const { answers, threshold, interval } = view;
   const positive = answers[1];
-  const best =
-    answers.length === 2 && threshold !== null && positive
-      ? positive.probability >= threshold
-        ? positive
-        : answers[0]
-      : [...answers].sort((a, b) => b.probability - a.probability)[0];
   const note = answers.length === 2 && positive ? barsNote(positive.name, threshold, interval) : "";
   const element = h(
     "div",
     { class: "stack" },
     cautions(view.warnings),
-    h("p", { class: "answer" }, best?.name ?? "no answer"),
+    h("p", { class: "answer" }, view.decided),
     probabilityBars(answers, threshold, interval),
     note ? h("p", { class: "note" }, note) : null,
     h("div", { class: "pictures" }, ...pictures),

@@ -3,8 +3,8 @@
 import type { Api } from "../../common/api";
 import type { ImageView, Target } from "../../common/contract";
 import { h } from "../../common/dom";
-import { number, percent } from "../../common/format";
-import { above, colour, outline, paint, tally, veil, type Look } from "../compose";
+import { percent } from "../../common/format";
+import { above, colour, level, outline, paint, tally, veil, type Look } from "../compose";
 import { zoomCanvas } from "../parts/canvas";
 import { cautions, classSwitch, group, segments, slider, swatch } from "../parts/controls";
 import { measured } from "../parts/measured";
@@ -41,22 +41,34 @@ class Overlay {
 
   /** Decide anew which pixel belongs to what; without moved thresholds the model's own mask stands. */
   decide(): void {
-    const { view, planes, own } = this;
-    if (!this.thresholds.size) this.mask = own.data;
-    else if (view.task === "exclusive") {
-      const target = this.chosen;
-      const p = planes.get(target.name);
-      const t = this.thresholds.get(target.name);
-      this.mask = p && t !== undefined ? above(p.data, t, target.value) : own.data;
-    } else {
-      const layers = view.targets.flatMap((target) => {
-        const p = planes.get(target.name);
-        const threshold = this.thresholds.get(target.name) ?? target.threshold ?? 0.5;
-        return p && !this.hidden.has(target.name) ? [{ plane: p.data, threshold, value: target.value }] : [];
-      });
-      this.mask = paint(layers, own.data.length);
-    }
+    this.mask = this.view.task === "exclusive" ? this.#alone() : this.#regions();
     this.colour();
+  }
+
+  /** Of classes that exclude one another: all as the model has them, or one at its threshold. */
+  #alone(): Uint8Array {
+    const { chosen } = this;
+    const p = this.planes.get(chosen.name);
+    const t = this.thresholds.get(chosen.name);
+    return p && t !== undefined ? above(p.data, t, chosen.value) : this.own.data;
+  }
+
+  /** Regions lie in one another: where one is hidden, what it lies in is seen. */
+  #regions(): Uint8Array {
+    const { own, planes, hidden, thresholds } = this;
+    if (!planes.size || (!thresholds.size && !hidden.size)) return own.data;
+    const layers = this.view.targets.flatMap((target) => {
+      const p = planes.get(target.name);
+      return p && !hidden.has(target.name) ? [{ plane: p.data, threshold: this.threshold(target), value: target.value }] : [];
+    });
+    const painted = paint(layers, own.data.length);
+    // what the model has tidied away stays away until a threshold is moved
+    if (!thresholds.size) for (let i = 0; i < painted.length; i++) if (own.data[i] === 0) painted[i] = 0;
+    return painted;
+  }
+
+  threshold(target: Target): number {
+    return this.thresholds.get(target.name) ?? target.threshold ?? 0.5;
   }
 
   colour(): void {
@@ -76,11 +88,16 @@ class Overlay {
     this.canvas.getContext("2d")!.putImageData(this.#pixels, 0, 0);
   }
 
-  /** Share of the known pixels that each value has. */
-  shares(): (value: number) => number {
-    const counts = tally(this.mask);
-    const known = this.mask.length - counts[255]!;
-    return (value) => counts[value]! / Math.max(1, known);
+  /** Share of the known pixels that a target has: as measured, or by the thresholds that were moved. */
+  share(target: Target, counts: Uint32Array): number {
+    const { own, view, thresholds } = this;
+    const measured = view.measurements.find((row) => row.class === target.name)?.share;
+    if (!thresholds.size && typeof measured === "number") return measured;
+    const known = own.data.length - counts[255]!;
+    if (view.task === "exclusive") return counts[target.value]! / Math.max(1, known);
+    const limit = level(this.threshold(target));
+    const found = this.planes.get(target.name)?.data.reduce((sum, p) => sum + (p >= limit ? 1 : 0), 0) ?? 0;
+    return found / Math.max(1, known);
   }
 }
 
@@ -187,8 +204,8 @@ function controlsOf(overlay: Overlay, dated: boolean, acts: Acts): HTMLElement {
   const { view, planes } = overlay;
   const shares = new Map<string, (text: string) => void>();
   const tell = () => {
-    const share = overlay.shares();
-    for (const target of view.targets) shares.get(target.name)?.(percent(share(target.value)));
+    const counts = tally(overlay.mask);
+    for (const target of view.targets) shares.get(target.name)?.(percent(overlay.share(target, counts)));
   };
   const decide = () => {
     overlay.decide();
@@ -267,7 +284,7 @@ class Thresholds {
     const made = slider({
       label,
       value: this.overlay.thresholds.get(target.name) ?? this.#default(target),
-      text: (value) => `p ≥ ${number(value, 2)}`,
+      text: (value) => `p ≥ ${value.toFixed(2)}`,
       changed: (value) => this.#moved(target, value),
     });
     made.input.setAttribute("aria-label", `Threshold of ${target.name}`);

@@ -5,9 +5,9 @@ import type { Map as MapLibre, Popup, RequestParameters, StyleSpecification } fr
 import type { Api } from "../../common/api";
 import type { LegendEntry, MapLayer, MapView } from "../../common/contract";
 import { fill, h } from "../../common/dom";
-import { count, number, percent, words } from "../../common/format";
+import { count, percent } from "../../common/format";
 import { hasWebGL2, NO_WEBGL2 } from "../../common/support";
-import { buildingRows, colourExpression, numbersOf } from "../mapdata";
+import { buildingCounts, buildingRows, colourExpression, gradesOf } from "../mapdata";
 import { cautions, check, group, segments, slider, swatch } from "../parts/controls";
 import { swipe } from "../parts/swipe";
 import type { Shown } from "./view";
@@ -39,8 +39,7 @@ export async function mapView(api: Api, view: MapView): Promise<Shown> {
     h("div", { class: "work" }, h("div", {}, scene.viewer, scene.readout), scene.controls()),
     summary,
   );
-  queueMicrotask(() => scene.start());
-  return { element, destroy: () => scene.destroy() };
+  return { element, start: () => scene.start(), destroy: () => scene.destroy() };
 }
 
 class Scene {
@@ -236,16 +235,25 @@ class Scene {
     return h(
       "div",
       { class: "controls" },
-      group("Photo", photo.element, whole),
+      group("Photo", photos.length > 1 && photo.element, whole),
       group("Layers", ...overlays, opacity.element),
       ...this.#legends(),
     );
   }
 
+  /** Colours of the layers; grades with the number of their buildings. */
   #legends(): Node[] {
+    const grades = gradesOf(this.view.summary);
     return this.view.layers
       .filter((one): one is MapLayer & { legend: LegendEntry[] } => Boolean(one.legend?.length))
-      .map((one) => group(one.name, ...one.legend.map((entry) => h("div", { class: "choice" }, swatch(entry.color), h("span", {}, entry.name)))));
+      .map((one) => {
+        const rows = one.legend.map((entry) => {
+          const number = one.id === "damage" ? grades[entry.name] : undefined;
+          const note = number === undefined ? null : h("span", { class: "note" }, `${count(number)} buildings`);
+          return h("div", { class: "choice" }, swatch(entry.color), h("span", {}, entry.name), note);
+        });
+        return group(one.name, ...rows);
+      });
   }
 }
 
@@ -253,15 +261,26 @@ function legendTargets(view: MapView): { name: string; color: string }[] {
   return view.layers.find((one) => one.id === "damage")?.legend ?? [];
 }
 
-/** Numbers of the whole map. */
+/** Buildings of the whole map by grade. */
 function summaryOf(view: MapView): HTMLElement | null {
-  const rows = numbersOf(view.summary);
+  const rows = buildingCounts(view.summary);
   if (!rows.length) return null;
-  const told = (value: string | number) => (typeof value === "number" ? (Number.isInteger(value) ? count(value) : number(value)) : value);
+  const total = rows.find(([name]) => name === "All")?.[1] ?? 0;
   return h(
     "section",
     { class: "results" },
-    h("h2", {}, "Summary"),
-    h("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [h("dt", {}, words(name)), h("dd", {}, told(value))])),
+    h("h2", {}, "Buildings"),
+    h(
+      "table",
+      { class: "own" },
+      h("thead", {}, h("tr", {}, ["", "Number", "Share"].map((one) => h("th", { scope: "col" }, one)))),
+      h(
+        "tbody",
+        {},
+        rows.map(([name, number]) =>
+          h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, count(number)), h("td", {}, total ? percent(number / total) : "–")),
+        ),
+      ),
+    ),
   );
 }

@@ -40,18 +40,21 @@ export async function screeningView(api: Api, view: ScreeningView): Promise<Show
     urls.push(url);
     return url;
   };
+  // the server gives no page that a browser would run; in the frame it runs nothing either
+  const page = async (path: string) => {
+    const url = URL.createObjectURL(new Blob([await api.blob(path)], { type: "text/html" }));
+    urls.push(url);
+    return url;
+  };
   const figure = async (path: string, text: string) =>
     h("figure", {}, h("img", { src: await load(path), alt: text }), h("figcaption", { class: "note" }, text));
   const pictures = await Promise.all([
-    figure(view.photo, "The photo"),
+    ...(view.photo ? [figure(view.photo, "The photo")] : []),
     ...(view.contours ? [figure(view.contours, "Optic disc and cup as the model sees them")] : []),
   ]);
   const { row } = view;
   const found = judges(row).map((one) => {
-    const answers = [
-      { name: "else", probability: 1 - one.p },
-      { name: one.stage, probability: one.p },
-    ];
+    const answers = [{ name: one.stage, probability: one.p }];
     return h(
       "section",
       { class: "stack" },
@@ -60,13 +63,14 @@ export async function screeningView(api: Api, view: ScreeningView): Promise<Show
       h("p", { class: "note" }, barsNote(one.stage, one.threshold, one.interval)),
     );
   });
+  const stages = view.stages.map((one) => h("li", {}, h("b", {}, words(one.name)), h("span", { class: "note" }, one.state)));
   const sheet = view.sheet;
   const holder = h("div", {});
   const open = sheet
     ? h("details", {
         ontoggle: async () => {
           if (holder.firstChild) return;
-          holder.append(h("iframe", { class: "sheet", title: "Result sheet", sandbox: "", src: await load(sheet) }));
+          holder.append(h("iframe", { class: "sheet", title: "Result sheet", sandbox: "", src: await page(sheet) }));
         },
       }, h("summary", {}, "Result sheet, to read or print"), holder)
     : null; // prettier-ignore
@@ -79,6 +83,7 @@ export async function screeningView(api: Api, view: ScreeningView): Promise<Show
     facts(row),
     ...found,
     h("div", { class: "pictures" }, ...pictures),
+    h("section", { class: "stack" }, h("h3", {}, "Stages"), h("ol", { class: "stages" }, ...stages)),
     open,
   );
   return { element, destroy: () => urls.forEach((one) => URL.revokeObjectURL(one)) };

@@ -4,11 +4,11 @@ import type { NVImage, Niivue } from "@niivue/niivue";
 import type { Api } from "../../common/api";
 import type { Target, VolumeView } from "../../common/contract";
 import { h } from "../../common/dom";
-import { number, percent } from "../../common/format";
+import { number, percent, unit } from "../../common/format";
 import { hasWebGL2, NO_WEBGL2 } from "../../common/support";
 import { cautions, check, classSwitch, group, segments, slider, swatch } from "../parts/controls";
 import { measured } from "../parts/measured";
-import { levelOf, limits, middleOf, rangeOf, sliceAt, widthOf, type Range } from "../window";
+import { fullest, levelOf, limits, middleOf, rangeOf, sliceAt, widthOf, type Range } from "../window";
 import type { Shown } from "./view";
 
 const HELP =
@@ -46,38 +46,47 @@ export async function volumeView(api: Api, view: VolumeView): Promise<Shown> {
     h("div", { class: "work" }, h("div", {}, viewer, readout), controls),
     table,
   );
-  const scene = new Scene(library, canvas, view.targets);
-  const shown: Shown = { element, destroy: () => scene.destroy() };
-  // the canvas needs its size before anything is drawn
-  queueMicrotask(() => {
-    scene
-      .load(image, mask, (at) => readout.replaceChildren(...at))
-      .then(() => controls.append(...scene.controls()))
-      .catch((problem: unknown) =>
-        viewer.replaceWith(h("p", { class: "caution", role: "alert" }, `The volume cannot be shown (${String(problem)}); its files can be downloaded.`)),
-      );
-  });
-  return shown;
+  const scene = new Scene(api, library, canvas, view);
+  const failed = (problem: unknown) =>
+    viewer.replaceWith(h("p", { class: "caution", role: "alert" }, `The volume cannot be shown (${String(problem)}); its files can be downloaded.`));
+  return {
+    element,
+    start: () =>
+      void scene
+        .load(image, mask, (at) => readout.replaceChildren(...at))
+        .then(() => controls.append(...scene.controls()))
+        .catch(failed),
+    destroy: () => scene.destroy(),
+  };
 }
 
+type Slider = ReturnType<typeof slider>;
+
 class Scene {
+  readonly targets: Target[];
   readonly #nv: Niivue;
   readonly #hidden = new Set<number>();
   #image!: NVImage;
   #mask!: NVImage;
   #auto: Range = { low: 0, high: 1 };
   #slices: { set: (value: number) => void }[] = [];
-  #windows: { level: (value: number) => void; width: (value: number) => void } | null = null;
+  #windows: { level: Slider; width: Slider } | null = null;
 
   constructor(
+    readonly api: Api,
     readonly library: typeof import("@niivue/niivue"),
     readonly canvas: HTMLCanvasElement,
-    readonly targets: Target[],
+    readonly view: VolumeView,
   ) {
+    this.targets = view.targets;
     this.#nv = new library.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.45, 0.73, 0.92, 0.8],
-      crosshairWidth: 1,
+      crosshairWidth: 0.25,
+      crosshairWidthUnit: "percent",
+      crosshairGap: 8,
+      fontColor: [0.8, 0.8, 0.8, 1],
+      isCornerOrientationText: true,
       show3Dcrosshair: true,
       dragMode: library.DRAG_MODE.windowing,
       dragAndDropEnabled: false,
@@ -107,7 +116,7 @@ class Scene {
     this.#mask = await NVImage.loadFromFile({ file: new File([mask], "mask.nii.gz"), opacity: 0.5 });
     this.#label();
     nv.addVolume(this.#mask);
-    nv.setInterpolation(true);
+    nv.setInterpolation(true); // between two classes lies no third one
     nv.setSliceType(SLICE_TYPE.MULTIPLANAR);
     this.#auto = { low: this.#image.cal_min ?? 0, high: this.#image.cal_max ?? 1 };
     this.#listen();
@@ -139,26 +148,10 @@ class Scene {
     return (this.#image.dimsRAS ?? [3, 1, 1, 1]).slice(1, 4);
   }
 
-  /** Starts where the most of anything was found, not in the middle of nothing. */
+  /** Starts in the slices that hold the most of what was found, not in the middle of nothing. */
   #lookAtLargest(): void {
-    const data = this.#mask.img;
-    const dims = this.#mask.dims;
-    if (!data || !dims) return;
-    const [, nx = 1, ny = 1, nz = 1] = dims;
-    const sums = new Float64Array(4);
-    for (let z = 0, i = 0; z < nz; z++)
-      for (let y = 0; y < ny; y++)
-        for (let x = 0; x < nx; x++, i++) {
-          if (data[i] === 0 || data[i] === 255) continue;
-          sums[0]! += x;
-          sums[1]! += y;
-          sums[2]! += z;
-          sums[3]! += 1;
-        }
-    const [x, y, z, n] = sums as unknown as [number, number, number, number];
-    if (!n) return;
-    const mm = this.#mask.vox2mm([x / n, y / n, z / n], this.#mask.matRAS!);
-    this.#nv.scene.crosshairPos = this.#nv.mm2frac(mm as [number, number, number]);
+    const place = fullest(this.#mask.img2RAS(), (this.#mask.dimsRAS ?? []).slice(1, 4));
+    if (place) place.forEach((slice, axis) => (this.#nv.scene.crosshairPos[axis] = middleOf(slice, this.#counts[axis]!)));
   }
 
   #told(at: Location): Node[] {
@@ -169,7 +162,7 @@ class Scene {
     const mm = Array.from(at.mm).slice(0, 3);
     return [
       h("span", {}, `voxel ${image.vox.map((one) => Math.round(one)).join(", ")}`),
-      h("span", {}, `${mm.map((one) => one.toFixed(1)).join(", ")} mm`),
+      h("span", {}, `${mm.map((one) => one.toFixed(1)).join(", ")} ${unit(this.view.unit ?? "mm")}`),
       h("span", {}, `intensity ${number(image.value, 4)}`),
       h("b", {}, target ? swatch(target.color) : null, value === 255 ? "no data" : (target?.name ?? "background")),
     ];
@@ -219,6 +212,10 @@ class Scene {
     );
   }
 
+  get #all(): Range {
+    return { low: this.#image.global_min ?? this.#auto.low, high: this.#image.global_max ?? this.#auto.high };
+  }
+
   get #window(): Range {
     return { low: this.#image.cal_min ?? 0, high: this.#image.cal_max ?? 1 };
   }
@@ -231,8 +228,8 @@ class Scene {
   }
 
   #tellWindow(): void {
-    this.#windows?.level(levelOf(this.#window));
-    this.#windows?.width(widthOf(this.#window));
+    this.#windows?.level.set(levelOf(this.#window));
+    this.#windows?.width.set(widthOf(this.#window));
   }
 
   #widen(factor: number): void {
@@ -265,17 +262,16 @@ class Scene {
       );
     return [
       group("View", layout.element, convention),
+      this.#channels(),
       group("Overlay", opacity.element),
       group("Classes", ...classes.map((one) => one.element)),
-      this.#windowControls(),
       this.#sliceControls(),
-      this.#frames(),
+      this.#windowControls(),
     ].filter((one): one is HTMLFieldSetElement => one !== null);
   }
 
   #windowControls(): HTMLFieldSetElement {
-    const all = { low: this.#image.global_min ?? this.#auto.low, high: this.#image.global_max ?? this.#auto.high };
-    const room = limits(all);
+    const room = limits(this.#all);
     const text = (value: number) => number(value, 4);
     const level = slider({
       label: "Level", value: levelOf(this.#auto), min: room.level.low, max: room.level.high, step: room.step, text,
@@ -285,7 +281,7 @@ class Scene {
       label: "Width", value: widthOf(this.#auto), min: room.width.low, max: room.width.high, step: room.step, text,
       changed: (value) => this.#setWindow(rangeOf(levelOf(this.#window), value)),
     }); // prettier-ignore
-    this.#windows = { level: level.set, width: width.set };
+    this.#windows = { level, width };
     const reset = h("button", { type: "button", onclick: () => this.#setWindow(this.#auto) }, "Own window");
     return group("Window", level.element, width.element, reset);
   }
@@ -306,14 +302,28 @@ class Scene {
   }
 
   /** Volumes of several channels show one at a time. */
-  #frames(): HTMLFieldSetElement | null {
-    const count = this.#image.nFrame4D ?? 1;
-    if (count < 2) return null;
-    const choice = slider({
-      label: "Channel", value: 0, max: count - 1, step: 1,
-      text: (value) => `${value + 1} of ${count}`,
-      changed: (value) => this.#nv.setFrame4D(this.#image.id, value),
-    }); // prettier-ignore
-    return group("Image", choice.element);
+  #channels(): HTMLFieldSetElement | null {
+    const channels = this.view.channels ?? [];
+    if (channels.length < 2) return null;
+    const choices = channels.map(({ url, name }) => [url, name] as const);
+    const choice = segments("Channel", choices, this.view.image, (url) => void this.#show(url));
+    return group("Channel", choice.element);
+  }
+
+  async #show(url: string): Promise<void> {
+    const file = new File([await this.api.blob(url)], "image.nii.gz");
+    const next = await this.library.NVImage.loadFromFile({ file, colormap: "gray" });
+    const before = this.#image;
+    this.#nv.addVolume(next);
+    this.#nv.setVolume(next, 0);
+    this.#nv.removeVolume(before);
+    this.#image = next;
+    this.#auto = this.#window;
+    const room = limits(this.#all);
+    for (const [one, range] of [[this.#windows?.level, room.level], [this.#windows?.width, room.width]] as const) {
+      if (one) Object.assign(one.input, { min: range.low, max: range.high, step: room.step });
+    } // prettier-ignore
+    this.#tellWindow();
+    this.#nv.createOnLocationChange();
   }
 }
