@@ -21,7 +21,7 @@ export function buildingRows(properties: Record<string, unknown>): [string, stri
   if (typeof confidence === "number") rows.push(["Confidence", percent(confidence, 0)]);
   if (typeof area === "number") rows.push(["Area", `${number(area)} m²`]);
   if (typeof seen === "number") rows.push(["Seen as building", percent(seen, 0)]);
-  if (typeof known === "number" && known < 1) rows.push(["With data", percent(known, 0)]);
+  if (typeof known === "number" && known < 0.995) rows.push(["With data", percent(known, 0)]);
   for (const [name, value] of Object.entries(rest)) {
     if (name.startsWith("share_") && typeof value === "number" && value > 0) rows.push([words(name.slice(6)), percent(value, 0)]);
   }
