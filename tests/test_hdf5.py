@@ -26,7 +26,7 @@ def run(tmp_path_factory):
 
 def test_h5py_reads_it_and_it_answers_as_the_model_does(run, tmp_path):
     data, done = run
-    file = workflow.export(done.path, to="hdf5", out=tmp_path / "a.h5")
+    file = workflow.export(done.path, to="hdf5", out=tmp_path / "a.h5").path
     weights = load_weights(done.path)
     with h5py.File(file, "r") as found:
         assert json.loads(found.attrs["catenary"])["labels"]["names"] == list(load_card(done.path).labels.names)
@@ -43,10 +43,10 @@ def test_what_is_wrong_is_told(run, tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'hdf5'"):
         workflow.export(done.path, to="hdf")
     with pytest.raises(ConfigError, match=r"ends in \.h5"):
-        workflow.export(done.path, out=tmp_path / "a.bin")
-    file = workflow.export(done.path, out=tmp_path / "b.h5")
+        workflow.export(done.path, to="hdf5", out=tmp_path / "a.bin")
+    file = workflow.export(done.path, to="hdf5", out=tmp_path / "b.h5").path
     with pytest.raises(OutputError, match="there already"):
-        workflow.export(done.path, out=file)
+        workflow.export(done.path, to="hdf5", out=file)
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ModelError, match="export it again"):
         workflow.load(file)

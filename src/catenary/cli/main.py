@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "recipes": "Ready recipes for published systems.",
     "models": "Every network: parameters, operations, source.",
     "export": "Write a model in another format.",
+    "serve": "Serve models to a page in the browser and to programs.",
     "settings": "Every field that --set can change.",
     "demo": "The whole path on made-up images, in a few minutes.",
 }

@@ -25,6 +25,7 @@ __all__ = [
     "TorchEngine",
     "WholeEngine",
     "answering_module",
+    "exported",
     "import_openvino",
     "least_sides",
     "openvino_precisions",
@@ -162,8 +163,11 @@ class OnnxEngine:
         return answer, features
 
 
-def answering_module(model: Path, card: Card) -> Any:
-    """The network with its activation behind it: it gives probabilities, and the features of whole images."""
+def answering_module(model: Path, card: Card, *, flat: bool = False) -> Any:
+    """The network with its activation behind it: it gives probabilities, and the features of whole images.
+
+    With `flat` the probabilities of whole images are ``(n, k)`` instead of ``(n, k, 1, 1)``.
+    """
     import torch
 
     from catenary.models import build
@@ -178,7 +182,9 @@ def answering_module(model: Path, card: Card) -> Any:
             seen = self.network.maps(x) if self.whole else x
             logits = (self.network.judged(seen) if self.whole else self.network(seen)).float()
             answer = logits.softmax(1) if self.exclusive else logits.sigmoid()  # in bf16 it would not add up to 1
-            return (answer, self.network.encoder.pooled(seen)) if self.whole else (answer,)
+            if not self.whole:
+                return (answer,)
+            return answer.flatten(1) if flat else answer, self.network.encoder.pooled(seen)
 
     module = Answer()
     weights = {name: torch.from_numpy(value.copy()) for name, value in load_weights(model).items()}
@@ -192,7 +198,7 @@ def answering_module(model: Path, card: Card) -> Any:
     return module.eval()
 
 
-def _exported(model: Path, card: Card) -> Any:
+def exported(model: Path, card: Card, *, flat: bool = False) -> Any:
     """The answering network as a graph whose batch stays open, and its sides too where images are cut into tiles."""
     import torch
 
@@ -203,7 +209,7 @@ def _exported(model: Path, card: Card) -> Any:
     sizes = {0: torch.export.Dim("batch"), **({} if whole else sides)}
     shape = card.recipe.sample.patch if whole else tuple(n * (2 + i) for i, n in enumerate(least))
     example = torch.zeros(2, card.recipe.model.channels, *shape)
-    return torch.export.export(answering_module(model, card), (example,), dynamic_shapes=(sizes,))
+    return torch.export.export(answering_module(model, card, flat=flat), (example,), dynamic_shapes=(sizes,))
 
 
 def least_sides(card: Card) -> tuple[int, ...]:
@@ -214,14 +220,14 @@ def least_sides(card: Card) -> tuple[int, ...]:
 def to_openvino(model: Path, card: Card, folder: Path) -> None:
     """Write ``model.xml``, for OpenVINO."""
     openvino = import_openvino()
-    openvino.save_model(openvino.convert_model(_exported(model, card)), folder / "model.xml", compress_to_fp16=False)
+    openvino.save_model(openvino.convert_model(exported(model, card)), folder / "model.xml", compress_to_fp16=False)
 
 
 def to_onnx(model: Path, card: Card, folder: Path) -> None:
     """Write ``model.onnx``."""
     import torch
 
-    graph = _exported(model, card)
+    graph = exported(model, card)
     torch.onnx.export(graph, (), str(folder / "model.onnx"), dynamo=True, external_data=False, verbose=False)
 
 

@@ -6,7 +6,7 @@ Nothing here imports torch until something is trained or converted.
 from catenary.workflow.assess import compare, evaluate
 from catenary.workflow.crop import crop
 from catenary.workflow.demo import demo
-from catenary.workflow.export import export
+from catenary.workflow.export import Exported, export
 from catenary.workflow.fields import Fields, fields
 from catenary.workflow.fit import fit
 from catenary.workflow.look import Inspection, inspect, plan
@@ -19,6 +19,7 @@ from catenary.workflow.tune import Tuned, tune
 from catenary.workflow.use import predict
 
 __all__ = [
+    "Exported",
     "Fields",
     "Inspection",
     "Mapped",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,12 @@ from catenary.plan import Plan
 from catenary.types import IGNORE, Grid, Progress, silent
 from catenary.workflow.look import Known, as_dataset
 from catenary.workflow.run import EVALUATION, load, read_scores
+from catenary.workflow.samples import samples_of
 
 if TYPE_CHECKING:
     from catenary.metrics.classes import ClassComparison, ClassEvaluation
     from catenary.predict import Card, Predictor
     from catenary.predict.classify import ClassPredictor
-    from catenary.predict.engines import Samples
     from catenary.predict.quantities import CasePair
     from catenary.report import GalleryCase, Measurement, VolumeRow
 
@@ -40,8 +39,6 @@ THRESHOLD_GAIN = 0.003
 GALLERY = 6
 #: So many images are also segmented in one piece, to see what tiling changes.
 SEAM_IMAGES = 3
-#: So many pixels of training images tell the ranges of a network in integers; a quarter as many check it.
-SAMPLED = 64 * 256 * 256
 
 
 def evaluate(
@@ -188,7 +185,7 @@ def evaluate_run(
     split = "test" if known.splits.test else "val"
     names, train = known.splits.parts[split], known.splits.train
     progress("preparing fast prediction", 0, 1)
-    predictor = open_predictor(folder, samples=_samples(known, card))
+    predictor = open_predictor(folder, samples=samples_of(known, card))
     progress("preparing fast prediction", 1, 1)
     measured = _measure(
         predictor, known.dataset, names, train, split, progress, before=_started_from(plan, known.dataset.labels)
@@ -328,38 +325,6 @@ def _how(predictor: Predictor, dataset: Dataset, names: Sequence[str], seams: Se
         "tiles": f"{tile} pixels; another class than in one piece in {100 * max(seams):.3f} % of the pixels at most "
         f"(the middle of {len(seams)} images)",
     }
-
-
-def _samples(known: Known, card: Card) -> Samples:
-    """What a converted network is checked with, of validation images; its ranges come from training images."""
-    from catenary.predict.engines import Samples
-
-    val, train = known.splits.val, known.splits.train
-    most = max(2, SAMPLED // math.prod(card.recipe.sample.patch))
-    ranges = _middles(known, card, train[:: max(1, len(train) // most)][:most])
-    return Samples(check=_middles(known, card, val[: max(2, most // 4)]), ranges=ranges)
-
-
-def _middles(known: Known, card: Card, names: Sequence[str]) -> NDArray[np.float32]:
-    """The middle of some images, normalised, as large as a training patch."""
-    from catenary.predict.prepare import Normaliser, prepare
-    from catenary.predict.tiles import pad_to
-
-    recipe = card.recipe
-    patch = recipe.sample.patch
-    tiles = []
-    for name in names:
-        image = known.dataset.read_image(known.dataset[name])
-        x = prepare(image, Normaliser.from_config(recipe.prepare), recipe.prepare.size, recipe.prepare.spacing)
-        pixels = x.normalised()
-        if pixels.ndim - 1 > len(patch):  # the middle slices of a volume, as channels
-            middle, half = pixels.shape[1] // 2, recipe.model.slices // 2
-            places = np.clip(np.arange(middle - half, middle + half + 1), 0, pixels.shape[1] - 1)
-            pixels = np.concatenate([pixels[:, place] for place in places])
-        starts = [max(0, side - wanted) // 2 for side, wanted in zip(pixels.shape[1:], patch, strict=True)]
-        pixels = pixels[:, *(slice(start, start + wanted) for start, wanted in zip(starts, patch, strict=True))]
-        tiles.append(pad_to(pixels, patch))
-    return np.stack(tiles)
 
 
 def _training_pairs(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:

@@ -21,11 +21,11 @@ from catenary.plan import Plan
 from catenary.types import Progress, silent
 from catenary.workflow.look import Known
 from catenary.workflow.run import EVALUATION
+from catenary.workflow.samples import samples_of
 
 if TYPE_CHECKING:
     from catenary.predict import Card
     from catenary.predict.classify import ClassPredictor
-    from catenary.predict.engines import Samples
     from catenary.report.data import ClassCase
 
 __all__ = [
@@ -38,8 +38,6 @@ __all__ = [
     "measure_classes",
 ]
 
-#: Images that check a converted network, and that tell the ranges of one in integers.
-CHECKED, RANGED = 16, 64
 #: Training images whose features tell other kinds of images from theirs.
 SUMMED = 2000
 #: With fewer validation images of a class no threshold but 0.5 is chosen: it would be that of one image.
@@ -226,23 +224,11 @@ def evaluate_class_run(
 
     split = "test" if known.splits.test else "val"
     progress("preparing fast prediction", 0, 1)
-    model = open_classifier(folder, samples=_samples(known, card))
+    model = open_classifier(folder, samples=samples_of(known, card))
     progress("preparing fast prediction", 1, 1)
     measured = measure_classes(model, known.dataset, known.splits.parts[split], split, run=folder, progress=progress)
     write_text(folder / EVALUATION, measured.evaluation.model_dump_json(indent=1))
     return measured.evaluation, write_class_run_report(folder, known, plan, card, measured)
-
-
-def _samples(known: Known, card: Card) -> Samples:
-    """What a converted network is checked with, of validation images; its ranges come from training images."""
-    from catenary.predict.classify import seen_by
-    from catenary.predict.engines import Samples
-
-    def some(names: Sequence[str], most: int) -> NDArray[np.float32]:
-        chosen = names[:: max(1, len(names) // most)][:most]
-        return np.stack([seen_by(card, known.dataset.read_image(known.dataset[name])) for name in chosen])
-
-    return Samples(check=some(known.splits.val, CHECKED), ranges=some(known.splits.train, RANGED))
 
 
 def compare_class_runs(one: ClassEvaluation, other: ClassEvaluation, names: tuple[str, str]) -> ClassComparison:

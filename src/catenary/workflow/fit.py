@@ -122,7 +122,7 @@ def _record(folder: Path, known: Known, plan: Plan, request: dict[str, Any]) -> 
     write_json(folder / "findings.json", [finding.to_dict() for finding in known.findings])
     write_json(folder / "recipe.json", plan.recipe.model_dump(mode="json"))
     write_json(folder / PLAN, plan.model_dump(mode="json"))
-    write_json(folder / REQUEST, request)
+    write_json(folder / REQUEST, request | {"data": str(known.dataset.root.absolute())})  # an export looks there again
 
 
 def _recorded(folder: Path, known: Known) -> tuple[Plan, Known]:

@@ -119,6 +119,11 @@ class Screener:
         self.pipeline = pipeline
         self._finder, self._judges = finder, judges
 
+    @property
+    def models(self) -> tuple[Predictor | ClassPredictor, ...]:
+        """All that are open."""
+        return (*([] if self._finder is None else [self._finder]), *self._judges.values())
+
     def __call__(self, source: str | Path) -> Screened:
         """Screen one photo; whatever is wrong with it is in the answer."""
         start = time.perf_counter()
