@@ -69,6 +69,14 @@ class Served:
         return 2 if self.card is None else self.card.rank
 
     @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """Of its classes."""
+        if self.card is None:
+            return ()
+        labels = self.card.labels
+        return tuple(labels.display_colour(index) for index in range(labels.count))
+
+    @property
     def dates(self) -> int:
         """Number of images of a case."""
         return 2 if self.kind == "damage" else 1

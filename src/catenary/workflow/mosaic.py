@@ -71,6 +71,8 @@ def predict_mosaic(
     resume: bool = False,
     cluster: str | None = None,
     workers: int = 2,
+    predictor: Predictor | None = None,
+    title: str = "",
     progress: Progress = silent,
 ) -> Mapped:
     """Predict georeferenced images of any size in constant memory, on the grid of `pre`.
@@ -95,6 +97,8 @@ def predict_mosaic(
         resume: Go on with what an interrupted call left.
         cluster: Run parts as Ray tasks: ``"local"``, or the address of a cluster that shares this file system.
         workers: Tasks at a time on a local cluster.
+        predictor: The opened model of `run`, where somebody has it; `engine`, `tta` and `overlap` are then its own.
+        title: Of the page; the folder's name when empty.
         progress: Told of all long steps.
 
     Raises:
@@ -118,7 +122,8 @@ def predict_mosaic(
             stack.enter_context(open_raster(path, crs=name))
     if footprints is not None:
         open_layer(footprints, crs=footprints_crs)
-    predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap)
+    if predictor is None:
+        predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     alignment = _alignment(align, images, crs, folder, progress) if len(images) > 1 else None
@@ -141,7 +146,7 @@ def predict_mosaic(
             predictor, files, footprints, footprints_crs, folder / f"buildings.{vectors or 'gpkg'}", outlines, progress
         )
     notes = [*predictor.notes, *_notes(buildings)]
-    page = _page(predictor, job, files, buildings, folder, notes, footprints)
+    page = _page(predictor, job, files, buildings, folder, notes, footprints, title)
     minutes = (time.perf_counter() - started) / 60
     done = Mapped(
         files=files, buildings=buildings, alignment=alignment, page=page, engine=predictor.engine.name,
@@ -226,6 +231,7 @@ def _page(
     folder: Path,
     notes: list[str],
     footprints: str | Path | None,
+    title: str,
 ) -> Path:
     from catenary.report.mappage import write_map_page
 
@@ -245,7 +251,7 @@ def _page(
             shown[name] = view if known is None else Aligned(view, known)
         return write_map_page(
             folder / MAP,
-            title=folder.resolve().name,
+            title=title or folder.resolve().name,
             images=shown,
             classes=files.classes,
             confidence=files.confidence,
