@@ -26,9 +26,9 @@ __all__ = [
 
 #: Base widths the planner considers, narrow to wide.
 WIDTHS = (8, 12, 16, 24, 32, 48, 64)
-#: Steps below which a wider network is not worth its time: it would see too few patches to use its capacity. Slices are
-#: many and show little each, so that a network of slices needs more.
-ENOUGH_STEPS, ENOUGH_SLICES = 400, 2000
+#: Steps below which a wider network is not worth its time: it would see too few patches to use its capacity. A slice
+#: shows little, so that for a network of slices their number counts.
+ENOUGH_STEPS, ENOUGH_SLICES = 400, 16_000
 #: Steps after which an unlimited run is ended when nobody gives a budget.
 DEFAULT_STEPS = 2000
 #: Widest level; deeper levels keep it, as further doubling adds parameters but little accuracy.
