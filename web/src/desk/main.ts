@@ -71,6 +71,7 @@ class Desk {
       this.#list.element,
     );
     fill(this.root, bar(this.api), h("main", { class: "desk" }, side, this.#stage.element));
+    this.#store.addEventListener("change", () => this.#stage.entry && this.#link());
     addEventListener("hashchange", () => void this.#fromHash());
     try {
       await this.#store.load();
@@ -131,7 +132,14 @@ class Desk {
     this.#stage.open(entry, focus);
     this.#list.current = entry;
     this.#list.draw();
-    if (entry.job && location.hash !== `#${entry.job.id}`) history.replaceState(null, "", `#${entry.job.id}`);
+    this.#link();
+  }
+
+  /** The address of the page leads to the result; a case gets its number when the server has taken it. */
+  #link(): void {
+    const id = this.#stage.entry?.job?.id;
+    const wanted = id ? `#${id}` : "";
+    if (location.hash !== wanted) history.replaceState(null, "", wanted || location.pathname);
   }
 
   /** A link to a result opens it. */

@@ -298,7 +298,7 @@ class Scene {
     ); // prettier-ignore
     this.#slices = sliders;
     this.#tellSlices();
-    return group("Slices", ...sliders.reverse().map((one) => one.element));
+    return group("Slices", ...[...sliders].reverse().map((one) => one.element));
   }
 
   /** Volumes of several channels show one at a time. */
