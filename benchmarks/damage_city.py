@@ -1,11 +1,12 @@
 """Building damage on made-up cities: the study's networks and training beside the recipe, on districts never seen.
 
-    python benchmarks/damage_city.py --out FOLDER [--steps 240] [--only NAME ...] [--jobs 2]
+    python benchmarks/damage_city.py --out FOLDER [--steps 240] [--only NAME ...] [--jobs 2] [--protocol]
 
 192 tiles of 256x256 from eight cities train; 32 tiles of 512x512 from eight others test, once as they are and once with
 the later image displaced smoothly by up to 8 pixels under other colours, haze and season. Every run makes as many
-steps, of 8 patches of 128x128 (the study's 32 of 256x256 a step and 15 epochs take hours on a CPU), at the same widths
-on one core. Two grades, as in the study (minor damage joins none, major joins destroyed); ``recipe-4`` keeps four.
+steps, of 8 patches of 128x128, at the same widths on one core. With ``--protocol`` the study's networks are trained as
+the study has it, 15 epochs of whole tiles, 32 a step, and the recipe sees as many pixels in steps of its own size. Two
+grades, as in the study (minor damage joins none, major joins destroyed); ``recipe-4`` keeps four.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ RUNS = {
     "recipe": ["--recipe", "building-damage", "--set", TWO],
     "recipe-4": ["--recipe", "building-damage"],
 }
+#: As many pixels as 15 epochs of the 120 tiles (five cities) that train, in steps of 8 patches of 128x128.
+PROTOCOL_STEPS = 15 * 120 * 256 * 256 // (8 * 128 * 128)
 TESTS = {
     "as trained": {"shift": 0.0, "colour_change": 0.5},
     "8 px, other colours": {"shift": 8.0, "colour_change": 1.0},
@@ -48,6 +51,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--only", nargs="+", default=list(RUNS), choices=list(RUNS))
+    parser.add_argument("--protocol", action="store_true", help="the study's own batch and epochs")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, each on a core of its own")
     given = parser.parse_args()
     from catenary.workflow.city import write_city
@@ -66,7 +70,11 @@ def main():
             core = next(c for c in cores if c not in {core for core, _ in busy})
             name = waiting.pop(0)
             line = ["taskset", "-c", str(core), sys.executable, "-m", "catenary", "fit", str(train), "--out"]
-            line += [str(given.out / name), "--steps", str(given.steps), "--seed", "0", *SAME, *RUNS[name]]
+            if given.protocol and name.startswith("study"):
+                budget = RUNS[name][: -len(STUDY)]  # epochs, batch and patch are the recipe's own
+            else:
+                budget = ["--steps", str(PROTOCOL_STEPS if given.protocol else given.steps), *SAME, *RUNS[name]]
+            line += [str(given.out / name), "--seed", "0", *budget]
             log = (given.out / f"{name}.log").open("w")
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             busy.append((core, subprocess.Popen(line, stdout=log, stderr=log, env=environment)))

@@ -26,7 +26,7 @@ import numpy as np
 
 import catenary
 from catenary.metrics.baselines import fit_baselines
-from catenary.metrics.evaluation import Scorer
+from catenary.metrics.evaluation import DamageScorer, Scorer, has_damage_grades
 from catenary.metrics.evaluation import compare as compare_evaluations
 from catenary.recipe import override
 from catenary.workflow import fit
@@ -103,6 +103,7 @@ def score(given):
         dataset = adapted(opened, override(as_recipe(given.recipe), [*given.set, *settings]))
         grid = dataset.read_image(dataset.cases[0]).grid if dataset.rank == 3 else dataset.grid
         scorer, steps = Scorer(dataset.labels, spacing=grid.spacing, unit=grid.unit), []
+        damage = DamageScorer(dataset.labels) if has_damage_grades(dataset) else None
         for fold in range(given.folds):
             folder = given.out / f"{name}-{fold}"
             steps.append(json.loads((folder / "facts.json").read_text()).get("steps"))
@@ -111,6 +112,8 @@ def score(given):
                     image, label = dataset.read_pair(dataset[case])
                     own = image.grid.spacing if dataset.rank == 3 else None
                     scorer.add(case, dataset[case].group, label, answers[case], spacing=own)
+                    if damage is not None:
+                        damage.add(case, dataset[case].group, label, answers[case])
         found[name] = scorer.result("test")
         print(f"{name}: {found[name].n} cases, steps {steps}")
         for metric in given.metrics:
@@ -121,6 +124,8 @@ def score(given):
             print(line)
             for target, scores in found[name].classes.items():
                 print(f"    {target:10} {scores[metric]}")
+        if damage is not None:
+            print(json.dumps(damage.result().model_dump(mode="json"), indent=1))
     record = {name: evaluation.model_dump(mode="json")["mean"] for name, evaluation in found.items()}
     (given.out / "folds.json").write_text(json.dumps(record, indent=1))
 

@@ -3,11 +3,14 @@
     python benchmarks/glaucoma.py disc DATA/optic-disc-cup --out FOLDER [--folds 5] [--minutes 10] [--cores 0 1]
     python benchmarks/glaucoma.py detection DATA/fundus-glaucoma --disc RUN --out FOLDER [--folds 5] [--minutes 3]
     python benchmarks/glaucoma.py progression DATA/glaucoma-progression --out FOLDER [--folds 5] [--minutes 4]
+    python benchmarks/glaucoma.py vessels DATA/retina-vessels --out FOLDER [--folds 3] [--minutes 12] [--cores 0]
     python benchmarks/glaucoma.py seconds PIPELINE PHOTO ...
 
 Every fold is a run of its own; each image is scored by the one fold that did not train on it. Scores of all images are
 pooled, with 95 % bootstrap intervals over patients. Detection looks at crops of the disc that RUN finds; beside it
-stands the vertical cup-to-disc ratio alone, which needs no training. `seconds` is the whole command, start-up included.
+stands the vertical cup-to-disc ratio alone, which needs no training. Vessels are scored beside a second observer, both
+against the first, on the same test images; folds and intervals are by child, both eyes together. `seconds` is the whole
+command, start-up included.
 """
 
 from __future__ import annotations
@@ -134,6 +137,30 @@ def progression(given):
     print("baselines:", json.dumps(found.baselines, indent=1))
 
 
+def vessels(given):
+    """Model and second observer against the first, on the images that no fold's model saw."""
+    from catenary.data.layouts import open_dataset
+    from catenary.io import read_mask
+
+    child = r"Image_(\d+)"
+    reports = every_fold(given.data, "retina-vessels", given, "--group", child)
+    cases = [case for report in reports for case in report["cases"]]
+    dataset = open_dataset(given.data, group=child)
+    second = []
+    for case in cases:
+        one = dataset[case["name"]]
+        truth = dataset.read_label(one) > 0
+        answer = read_mask(given.data / "second_observer" / one.mask.name).squeeze() > 0
+        second.append(2 * (truth & answer).sum() / (truth.sum() + answer.sum()))
+    groups = [dataset[case["name"]].group for case in cases]
+    model = np.array([case["classes"]["foreground"]["dice"] for case in cases])
+    for what, values in (("model", model), ("second observer", second), ("difference", model - second)):
+        print(f"| {what}, Dice against the first observer | {mean_with_interval(values, groups)} |")
+    for case, ours, theirs in zip(cases, model, second, strict=True):
+        print(f"{case['name']}: model {ours:.3f}, second observer {theirs:.3f}")
+    print(f"steps a fold: {[int(report['provenance']['training_steps']) for report in reports]}")
+
+
 def seconds(given):
     out = given.out or Path("screened")
     for photos in (given.photos[:1], given.photos):
@@ -146,7 +173,7 @@ def seconds(given):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["disc", "detection", "progression", "seconds"])
+    parser.add_argument("what", choices=["disc", "detection", "progression", "vessels", "seconds"])
     parser.add_argument("data", type=Path)
     parser.add_argument("photos", type=Path, nargs="*")
     parser.add_argument("--out", type=Path)
@@ -155,7 +182,9 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--cores", type=int, nargs="*", help="a core for each run, several side by side")
     given = parser.parse_args()
-    {"disc": disc, "detection": detection, "progression": progression, "seconds": seconds}[given.what](given)
+    {"disc": disc, "detection": detection, "progression": progression, "vessels": vessels, "seconds": seconds}[
+        given.what
+    ](given)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from catenary.metrics.calibration import (
 )
 from catenary.metrics.classes import evaluate_classes
 from catenary.metrics.vennabers import venn_abers
+from catenary.predict.classify import span
 
 
 def drawn(n, *, k=2, heat=1.0, bend=False, seed=0):
@@ -268,3 +269,14 @@ def test_few_cases_leave_a_wide_range_or_none():
     assert widths[0] < widths[1]
     assert venn_abers(0.5, few[:14]) is None
     assert venn_abers(0.5, []) is None
+
+
+def test_the_range_that_is_told_holds_the_probability():
+    judged = [(score / 40, int(score % 5 == 0)) for score in range(40)]  # a fifth is positive, whatever the score
+    low, high = venn_abers(0.6, judged)
+    assert high < 0.5
+    for probability in (0.6, 0.01):
+        told = span(np.array([0.4, 0.6]), np.array([1 - probability, probability]), judged)
+        assert told == (min(low, probability), max(high, probability))
+    assert span(np.array([0.4, 0.6]), np.array([0.4, 0.6]), judged[:3]) is None
+    assert span(np.full(3, 1 / 3), np.full(3, 1 / 3), judged) is None

@@ -43,6 +43,29 @@ def test_more_minutes_buy_a_wider_network():
     assert widths == [8, 16, 32]
 
 
+@pytest.mark.parametrize(
+    ("minutes", "patch", "batch", "steps"),
+    [(10, 256, 8, 3000), (1, 256, 4, 600), (0.5, 128, 8, 600), (0.2, 128, 4, 480), (0.02, 128, 4, 48)],
+)
+def test_where_time_is_short_a_step_sees_less(minutes, patch, batch, steps):
+    large = fingerprint(size_min=(1024, 1024), size_median=(1024, 1024), size_max=(1024, 1024))
+    found = plan(large, Budget(minutes=minutes, speeds=SPEEDS[:1]), Recipe())
+    assert (found.recipe.sample.patch, found.recipe.sample.batch) == ((patch, patch), batch)
+    assert abs(found.expected_steps - steps) <= 1
+
+
+def test_what_a_step_sees_is_not_cut_below_the_objects_nor_against_the_user():
+    sizes = dict.fromkeys(("size_min", "size_median", "size_max"), (1024, 1024))
+    hurry = Budget(minutes=0.2, speeds=SPEEDS[:1])
+    wide = plan(fingerprint(**sizes, object_diameter=(60.0,)), hurry, Recipe()).recipe.sample
+    assert (wide.patch, wide.batch) == ((256, 256), 4)
+    whole = plan(fingerprint(), hurry, Recipe()).recipe.sample
+    assert (whole.patch, whole.batch) == ((256, 256), 4)
+    given = override(Recipe(), ["sample.patch=[256,256]", "sample.batch=8"])
+    kept = plan(fingerprint(**sizes), hurry, given)
+    assert (kept.recipe.sample.patch, kept.recipe.sample.batch, kept.expected_steps) == ((256, 256), 8, 60)
+
+
 def test_what_is_set_is_kept():
     wish = override(Recipe(), ["model.widths=[10,20,40]", "train.lr=0.123"])
     found = plan(fingerprint(), Budget(minutes=10, speeds=SPEEDS), wish)

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from catenary import workflow
 from catenary.cli.main import main
 from catenary.data.layouts import open_dataset
-from catenary.errors import ConfigError, ModelError, OutputError
+from catenary.errors import ConfigError, DataError, ModelError, OutputError
 from catenary.io import read_image
 from catenary.phantoms.faults import spoiled, stranger
 from catenary.predict import load_card
@@ -60,7 +60,8 @@ def glaucoma(crops, tmp_path_factory):
 def pipeline(disc, glaucoma, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipe") / "screening"
     # no progression data here: the same network stands in, so that the order of the stages can be seen
-    return workflow.pipeline(folder, disc=disc.path, glaucoma=glaucoma.path, progression=glaucoma.path, margin="0.6")
+    stages = {"disc": disc.path, "glaucoma": glaucoma.path, "progression": glaucoma.path}
+    return workflow.pipeline(folder, **stages, margin="0.6").path
 
 
 def test_disc_and_cup_are_found_and_measured(disc):
@@ -181,6 +182,45 @@ def test_two_discs_are_not_decided(pipeline, photos, tmp_path):
     found = open_pipeline(pipeline)(tmp_path / "two.png")
     assert found.stopped_at == "disc"
     assert "2 parts" in found.reason
+
+
+def test_stages_given_as_data_are_trained_on_what_they_will_see(disc, photos, tmp_path, capsys):
+    line = ["pipeline", str(tmp_path / "p"), "--disc", str(disc.path), "--glaucoma", str(photos / "classes")]
+    line += ["--progression", str(photos / "progression"), "--margin", "0.6", "--sees", "disc", "--steps", "2"]
+    for stage in ("glaucoma", "progression"):
+        for setting in CLASSES:
+            line += ["--set", f"{stage}.{setting}"]
+    assert main(line) == 0
+    told = capsys.readouterr()
+    assert "glaucoma trained" in told.out
+    cut = open_dataset(tmp_path / "p-glaucoma-discs")
+    assert cut.cut == "0.6"
+    assert max(max(read_image(case.images[0]).shape) for case in cut.cases) < min(SIZE)
+    card = load_card(tmp_path / "p" / "progression.safetensors")
+    assert card.labels.names == ("stable", "progressing")
+    assert card.provenance["training_steps"] == 2
+    assert sum(map(len, card.provenance["splits"].values())) <= len(open_dataset(photos / "progression"))
+    assert (tmp_path / "p-glaucoma" / "report.html").is_file()
+    # the list of stages comes last: an interrupted call goes on with the trainings that are done
+    kept = [tmp_path / "p-glaucoma" / "log.csv", tmp_path / "p-glaucoma-discs" / "manifest.csv"]
+    before = [(file.stat().st_mtime_ns, file.read_bytes()) for file in kept]
+    shutil.rmtree(tmp_path / "p")
+    assert main(line) == 0
+    assert [(file.stat().st_mtime_ns, file.read_bytes()) for file in kept] == before
+    found = open_pipeline(tmp_path / "p")(sorted((photos / "classes" / "glaucoma").glob("*.jpg"))[0])
+    assert "glaucoma" in found.answers, found.reason
+
+
+def test_data_that_a_stage_cannot_learn_from_is_refused_before_training(disc, crops, photos, tmp_path):
+    with pytest.raises(DataError, match="give images and masks, or a trained run"):
+        workflow.pipeline(tmp_path / "p", disc=photos / "classes")
+    with pytest.raises(DataError, match="not what glaucoma learns from"):
+        workflow.pipeline(tmp_path / "p", disc=photos / "segmentation", glaucoma=photos / "segmentation")
+    with pytest.raises(ConfigError, match=r"reach 0\.6 around the disc and the pipeline cuts 0\.5"):
+        workflow.pipeline(tmp_path / "p", disc=disc.path, glaucoma=crops[0])
+    with pytest.raises(ConfigError, match=r"'train\.lr=1' names no stage of this pipeline"):
+        workflow.pipeline(tmp_path / "p", disc=disc.path, settings=["train.lr=1"])
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_cannot_be_a_pipeline_is_refused(disc, glaucoma, pipeline, crops, photos, tmp_path):

@@ -12,9 +12,10 @@ from catenary.data.copies import look_alikes
 from catenary.data.doctor import examine
 from catenary.data.facts import CaseFacts, image_facts
 from catenary.data.labels import LabelSet
+from catenary.data.layouts import open_dataset
 from catenary.data.shortcuts import _area, auc_from, class_from_facts, source_from_image
 from catenary.data.splits import Splits, split_cases
-from catenary.data.survey import Survey
+from catenary.data.survey import Survey, survey
 
 SIZE = (96, 80)
 
@@ -140,6 +141,14 @@ def test_a_cropped_copy_is_found_and_stays_in_one_part(change):
     for seed in range(4):
         split = split_cases(planted.dataset, planted.survey, seed=seed)
         assert all(split.part_of(a) == split.part_of(b) for a, b in pairs)
+
+
+def test_a_set_too_large_for_the_search_for_crops_is_told(monkeypatch):
+    planted = clean()
+    assert "crops-not-searched" not in planted.found()
+    monkeypatch.setattr("catenary.data.leaks.MOST", len(planted.cases) - 1)
+    told = planted.found()["crops-not-searched"]
+    assert (told.level, f"these are {len(planted.cases)}" in told.message) == ("note", True)
 
 
 @pytest.mark.parametrize("change", [COPIES["mirrored"], COPIES["brighter"], cropped])
@@ -308,3 +317,17 @@ def test_what_marks_a_patient_is_not_taken_for_the_class():
     by_image = auc_from(marks, of, [str(i) for i in range(120)])
     assert by_image > 0.95
     assert by_group < 0.75
+
+
+@pytest.mark.real
+def test_two_real_cameras_are_told_apart(real_data, tmp_path):
+    hrf, drishti = real_data("fundus-glaucoma"), real_data("optic-disc-cup") / "images"
+    rows = [f"{file},glaucoma,drishti" for file in sorted(drishti.iterdir())[:15]]
+    rows += [f"{file},{file.parent.name},hrf" for file in sorted(hrf.glob("*/*.jpg"))]
+    (tmp_path / "manifest.csv").write_text("\n".join(["image,label,source", *rows]), "utf-8")
+    dataset = open_dataset(tmp_path)
+    found = source_from_image(dataset, survey(dataset))
+    assert found.sources == ("drishti", "hrf")
+    assert found.cases == ((0, 15), (15, 15))
+    assert found.told > 0.95
+    assert found.clear[0]

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from catenary.data.labels import LabelSet
 from catenary.errors import InputError
-from catenary.metrics import nearest
+from catenary.metrics import nearest, surface
 from catenary.metrics.counts import count
 from catenary.metrics.elements import cell_codes, element_sizes
 from catenary.metrics.evaluation import Scorer
@@ -83,7 +83,7 @@ def test_sizes_equal_the_reference():
     [{}, {"_TRANSFORM": 10**9, "_SEARCH": 10**9}, {"_TRANSFORM": 10**9, "_SEARCH": 0, "_PLANT": 0}, {"_TRANSFORM": 0}],
     ids=["as it comes", "looking around", "tree", "transform"],
 )
-@pytest.mark.parametrize("reach", [2, 32])
+@pytest.mark.parametrize("reach", [2, 63])
 def test_distances_equal_a_transform_on_every_way(costs, reach, monkeypatch):
     monkeypatch.setattr(nearest, "_REACH", reach)
     for name, cost in costs.items():
@@ -149,6 +149,27 @@ def test_surface_equals_the_reference():
             reference.compute_surface_dice_at_tolerance(theirs, tolerance),
         )
         assert (hd95(found), asd(found), nsd(found)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((300, 280), (1.0, 0.7)), ((40, 44, 48), (2.5, 1.0, 1.2))])
+def test_large_masks_are_measured_side_by_side_and_alike(shape, spacing, monkeypatch):
+    rng = np.random.default_rng(2)
+    truth, answer = blobs(rng, shape, 5, 1.0)
+    answer[: shape[0] // 2] = False  # much of the truth lies far from any answer
+    found = []
+    for pixels in (1, 1 << 40):
+        monkeypatch.setattr(surface, "_WORTH_A_THREAD", pixels)
+        found.append(measure_surface(truth, answer, spacing=spacing))
+    assert found[0] == found[1]
+    cells = [(code > 0) & (code < (1 << (1 << truth.ndim)) - 1) for code in (cell_codes(truth), cell_codes(answer))]
+    fields = [ndimage.distance_transform_edt(~cell, sampling=spacing) for cell in cells]
+    sizes = [element_sizes(spacing)[cell_codes(mask)] for mask in (truth, answer)]
+    total = sum(size.sum() for size in sizes)
+    assert float(asd(found[0])) == pytest.approx(
+        sum((f * s).sum() for f, s in zip(fields[::-1], sizes, strict=True)) / total
+    )
+    close = sum(size[field <= 2].sum() for size, field in zip(sizes, fields[::-1], strict=True))
+    assert float(nsd(found[0])) == pytest.approx(close / total)
 
 
 def test_surface_of_a_box_by_hand():

@@ -13,6 +13,7 @@ from catenary.data.labels import LabelSet
 from catenary.data.layouts import open_dataset
 from catenary.errors import ModelError, TrainingError
 from catenary.recipe import Recipe, Train, choose
+from catenary.recipes.glaucoma import glaucoma_study
 from catenary.train.checkpoint import load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from catenary.train.loop import Job, launch, make_optimizer
 from catenary.train.patches import Patches, Store, prefetch
@@ -111,6 +112,20 @@ def test_early_stopping(cells, tmp_path):
     found = launch(job(cells, tmp_path, **still, **{"train.monitor": "loss"}))
     assert found.steps < 60
     assert "no gain in 2 validations" in found.why_ended
+
+
+def test_the_published_disc_training_lowers_its_rate_and_stops_when_the_iou_stands_still(cells, tmp_path):
+    published = {
+        f"train.{name}": value for name, value in glaucoma_study().train.model_dump(exclude_unset=True).items()
+    }
+    # learning too slowly to gain anything, the network's IoU stands still from its first validation on
+    found = launch(job(cells, tmp_path, **{**published, "train.steps": 75, "train.lr": 1e-12, "model.norm": "none"}))
+    assert found.why_ended == "no gain in 10 validations"
+    rates = [float(line.split(",")[-1]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:]]
+    assert len(rates) == 12  # the first validation, the ten that are waited for, and one more
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(1e-12 * 0.2**2)
+    assert rates[0] == 1e-12
 
 
 def test_deep_supervision_and_every_optimiser_train(cells, tmp_path):

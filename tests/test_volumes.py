@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from catenary.augment.batch import PRESETS, make_volume_patch
 from catenary.augment.intensity import Tone, change_tone
 from catenary.augment.volume import STILL, Turn, draw_turn, sample_volume
+from catenary.data.fingerprint import Fingerprint
 from catenary.data.labels import LabelSet
 from catenary.data.layouts import open_dataset
 from catenary.errors import ConfigError, InputError
 from catenary.io import write_image, write_mask
+from catenary.plan import Budget, plan
 from catenary.plan.volumes import pooling
 from catenary.predict.bands import body_box
 from catenary.predict.card import Card
@@ -25,6 +28,7 @@ from catenary.predict.prepare import Normaliser
 from catenary.predict.tiles import Tiling, blend, in_memory, pad_to
 from catenary.recipe import Augment, Recipe, choose
 from catenary.train.patches import Patches, Store, as_channels, grown
+from catenary.train.validate import validate
 from catenary.types import IGNORE, Grid, Image
 
 CELL = LabelSet(names=("background", "cell"))
@@ -393,6 +397,33 @@ def test_flips_are_averaged_over_the_axes_that_training_mirrored(flip, answers):
         np.testing.assert_allclose(moving(scan((8, 16, 16)), probability=True).probability, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize(("rank", "patch"), [(3, (16, 33, 32)), (2, (33, 40))])
+def test_a_scan_smaller_than_a_patch_lies_in_its_middle_in_training_validation_and_prediction(tmp_path, rank, patch):
+    """Networks learn how far from a patch's ends things are; elsewhere they would not be found."""
+    found, settings = dataset(tmp_path), {"model__rank": rank, "sample__patch": patch}
+    made = recipe(**settings, sample__batch=1, augment__flip=(0.0,) * rank)
+    store = Store(found, ["0"], made)
+    batch = Patches(store, made).batch(0)
+    trained = batch.image[0, ..., 0] * batch.scale[0, 0] + batch.offset[0, 0]
+    model, engine = predictor(prepare__normalise="body", model__widths=(4,), predict__overlap=0.0, **settings)
+    seen = []
+    engine.function = lambda x: [seen.append(x), x[:, :1]][1]
+    image = found.read_image(found["0"])
+    answer = model(image, probability=True)
+    validated = []
+
+    def forward(x):
+        validated.append(x.numpy())
+        return x[:, :1]
+
+    common = {"device": torch.device("cpu"), "channels_last": False, "rank": rank, "patch": patch}
+    validate(forward, torch.nn.Identity(), store, CELL, lambda x, y: (x[:, 0] * (y != IGNORE)).sum(), **common)
+    for shown in (seen, validated):
+        assert any(np.allclose(trained, x, atol=1e-5) for part in shown for x in part[:, 0])
+    normal = Normaliser(mode="body").coefficients(image.array)
+    np.testing.assert_allclose(answer.probability, image.array * normal[0] + normal[1], atol=1e-5)
+
+
 def test_an_image_is_no_volume():
     with pytest.raises(InputError, match="trained on volumes"):
         predictor()[0](Image(array=np.zeros((1, 8, 8), np.float32)))
@@ -449,10 +480,32 @@ def test_steps_of_the_card_reach_the_answer():
 # Planning
 
 
+def scans_fingerprint(**changes):
+    values = {
+        "cases": 90, "groups": 90, "rank": 3, "channels": 1, "dtype": "float32",
+        "size_min": (30, 40, 30), "size_max": (40, 60, 40), "spacing_unit": "mm", "spacing_spread": 1.0,
+        "mean": (100.0,), "std": (40.0,), "low": (0.0,), "high": (250.0,), "image_means_spread": 0.2,
+        "class_names": THREE.names, "class_shares": (0.9, 0.05, 0.05), "class_presence": (1.0,) * 3,
+        "object_diameter": (20.0,) * 2, "object_count": (1.0,) * 2, "thickness": (9.0,) * 2,
+        "foreground_share": 0.1, "task": "exclusive", "logits": 3,
+    }  # fmt: skip
+    return Fingerprint(**(values | changes))
+
+
 def test_an_axis_is_pooled_once_its_voxels_are_as_short():
     assert pooling((20, 160, 160), (5.0, 1.0, 1.0))[:3] == [(1, 2, 2), (1, 2, 2), (2, 2, 2)]
     assert pooling((64, 64, 64), (1.0, 1.0, 1.0)) == [(2, 2, 2)] * 4
     assert pooling((4, 64, 64), (1.0, 1.0, 1.0))[0] == (1, 2, 2)
+
+
+def test_slices_are_planned_as_large_as_they_are_and_many_small_ones_a_step():
+    wide = {"size_median": (37, 240, 224), "spacing_median": (1.0, 1.0, 1.0)}
+    small = {"size_median": (37, 50, 36), "spacing_median": (1.0, 1.0, 1.0)}
+    flat = choose(Recipe(), {"model.rank": 2})
+    plans = [plan(scans_fingerprint(**size), Budget(steps=10), flat).recipe for size in (small, wide)]
+    assert [p.sample.patch for p in plans] == [(56, 40), (224, 224)]
+    assert [p.sample.batch for p in plans] == [29, 8]
+    assert [len(p.model.widths) for p in plans] == [4, 6]
 
 
 def test_a_volume_three_voxels_wide_is_no_colour_picture(tmp_path):

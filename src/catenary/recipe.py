@@ -85,11 +85,12 @@ class Split(Config):
 class Prepare(Config):
     """What happens to pixels before a network sees them; the same in training and in prediction."""
 
-    normalise: Literal["dataset", "image", "body", "percentile", "range", "none"] = Field(
+    normalise: Literal["dataset", "image", "body", "percentile", "range", "local", "none"] = Field(
         "dataset",
         description="dataset: (x - mean) / std with constants of the training set; image: with each image's own; body: "
         "with those of its voxels that are not empty; percentile: each image's 1st to 99th percentile to -1..1; range: "
-        "the type's range to 0..1; none: as they are",
+        "the type's range to 0..1; local: with those of each pixel's neighbourhood, without a black rim; none: as they "
+        "are",
     )
     window: tuple[float, ...] = Field(
         (), description="lowest and highest intensity that count, as a CT window; () clips nothing"

@@ -75,6 +75,8 @@ class Dataset:
         sources: What the files of cases with a window do not say themselves.
         channel_names: Names of the channels, such as the sequences of MRI, where they are known.
         resample: Lay images and labels of a volume that have other grids onto that of its first image.
+        cut: How far around the optic disc photographs reach that were cut (``"0.5"``, ``"50px"``; ``"close-up"`` where
+            nobody knows); empty for whole ones.
     """
 
     root: Path
@@ -90,6 +92,7 @@ class Dataset:
     sources: Sources = field(default_factory=Sources)
     channel_names: tuple[str, ...] = ()
     resample: bool = False
+    cut: str = ""
 
     def __len__(self) -> int:
         return len(self.cases)

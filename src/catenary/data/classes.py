@@ -151,7 +151,7 @@ def grape(root: Path) -> Found | None:
     eyes = read_rows(tables[0])
     if not {"Subject Number", "Laterality", "Corresponding CFP", *_PROGRESS} <= eyes[0].keys():
         return None
-    found = Found(layout="GRAPE", scope="image", classes=("stable", "progressing"))
+    found = Found(layout="GRAPE", scope="image", classes=("stable", "progressing"), cut="close-up")
     marks = {_eye(row): {row[column] for column in _PROGRESS} for row in eyes}
     photos: dict[str, Path] = {}
     for file in sorted(find_images(root, depth=2), key=lambda file: natural(str(file))):

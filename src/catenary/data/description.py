@@ -46,6 +46,7 @@ class Description(BaseModel):
         group: Regular expression on case names, whose first group is the case's group.
         regions: Overlapping targets, name -> class names or indices, for example ``whole = [1, 2, 3, 4]``.
         resample: Lay images and labels of a volume that have other grids onto that of its first image.
+        cut: How far around the optic disc photographs were cut, as `catenary crop` records it; empty for whole ones.
         window: Side in pixels of the windows into which a larger georeferenced scene is cut.
         pre_crs, post_crs, labels_crs: Coordinate reference systems of georeferenced images (of the earlier date, where
             there are two), of later ones, and of labels, where their files state none.
@@ -69,6 +70,7 @@ class Description(BaseModel):
     group: str | None = None
     regions: dict[str, tuple[int | str, ...]] = {}
     resample: bool = False
+    cut: str = ""
     window: Annotated[int, Field(ge=32)] = 1024
     pre_crs: str | None = None
     post_crs: str | None = None

@@ -102,6 +102,7 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
         sources=sources_of(described),
         channel_names=found.channel_names,
         resample=described.resample,
+        cut=described.cut or found.cut,
     )
     return dataset if described.spacing is None else replace(dataset, grid=_grid(described, dataset.rank))
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.data.cases import Dataset
-from catenary.data.copies import look_alikes
+from catenary.data.copies import MOST, look_alikes
 from catenary.data.facts import CaseFacts, miniatures
 from catenary.data.findings import Finding
 from catenary.data.splits import Splits, in_order
@@ -48,6 +48,13 @@ def duplicates(
     alike = [(facts[i], facts[j], how) for i, j, how in look_alikes(facts, crops=crops)] if near else []
     pairs = [(a, b, how) for a, b, how in alike if a.content != b.content]
     yield from _near_copies(pairs, split)
+    if crops and near and len(facts) > MOST:
+        yield Finding(
+            level="note",
+            code="crops-not-searched",
+            message=f"copies that were cropped are looked for among {MOST} images at most, and these are {len(facts)}",
+            remedy="give the images of one patient one group, so that none lies in two parts",
+        )
     if dataset is not None:
         yield from _disagreeing(dataset, [*exact, *([a, b] for a, b, _ in pairs)])
 

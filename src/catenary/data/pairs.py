@@ -41,6 +41,7 @@ class Found:
         regions: Overlapping targets, name -> indices of `classes`, where the layout states them.
         channel_names: Names of the channels, where the layout knows them.
         licence: Of the data, where the layout states it.
+        cut: See `catenary.data.cases.Dataset.cut`.
         cases, findings: The pairs, and what was noticed.
     """
 
@@ -52,6 +53,7 @@ class Found:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
     licence: str = ""
+    cut: str = ""
     cases: list[Case] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

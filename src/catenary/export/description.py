@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from catenary.data.labels import LabelSet
-from catenary.errors import ModelError
+from catenary.errors import ConfigError, ModelError
 from catenary.predict.card import Card
 from catenary.predict.engines import Opened
 from catenary.predict.prediction import paint_regions
@@ -73,6 +73,11 @@ def read_description(text: str, source: object) -> dict[str, Any]:
 def _input(card: Card, opened: Opened) -> dict[str, Any]:
     recipe = card.recipe
     wish = recipe.prepare
+    if wish.normalise == "local":
+        raise ConfigError(
+            "the model looks at local contrast (prepare.normalise=local), which programs that take an exported network "
+            "cannot make; use it with `catenary predict`, or train with --set prepare.normalise=image"
+        )
     return {
         "name": "x",
         "channels": recipe.model.channels,

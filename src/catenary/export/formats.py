@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from catenary.errors import CatenaryError, ConfigError, ModelError, OutputError, near_match, writing
+from catenary.errors import CatenaryError, ConfigError, MissingExtra, ModelError, OutputError, near_match, writing
 from catenary.export.drift import Drift
 from catenary.export.graphs import OnnxFile, halved, stamp_onnx, write_onnx
+from catenary.export.openvino_files import OpenVinoFile, stamp_openvino, write_openvino
 from catenary.export.original import Forward, Original, answers
 from catenary.predict.backends import TorchEngine
 from catenary.predict.card import load_card, load_weights
 from catenary.predict.hdf5 import write_hdf5
+from catenary.predict.quantize import can_quantize, quantize_file
 
-__all__ = ["FORMATS", "PRECISIONS", "Format", "Written", "write"]
+__all__ = ["FORMATS", "PRECISIONS", "Format", "Written", "check_drift", "write"]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -68,12 +70,26 @@ class Written:
 
 
 def _make_onnx(original: Original, precision: str, target: Path) -> None:
-    if precision == "fp32":
-        write_onnx(original.path, original.card, target)
-        return
-    whole = target.with_name("whole.onnx")
+    whole = target if precision == "fp32" else target.with_name("whole.onnx")
     write_onnx(original.path, original.card, whole)
-    halved(whole, target)
+    if precision == "fp16":
+        halved(whole, target)
+    elif precision == "int8":
+        _in_integers(original, whole, target)
+
+
+def _make_openvino(original: Original, precision: str, target: Path) -> None:
+    whole = target if precision != "int8" else target.with_name("whole.xml")
+    write_openvino(original.path, original.card, whole, half=precision == "fp16")
+    if precision == "int8":
+        _in_integers(original, whole, target)
+
+
+def _in_integers(original: Original, source: Path, target: Path) -> None:
+    if not can_quantize():
+        raise MissingExtra("nncf", "fast")
+    assert original.ranges is not None  # `write` has looked
+    quantize_file(source, target, original.ranges)
 
 
 def _make_hdf5(original: Original, precision: str, target: Path) -> None:
@@ -94,7 +110,15 @@ def _open_hdf5(path: Path) -> Forward:
 
 #: Format -> how it is written.
 FORMATS: dict[str, Format] = {
-    "onnx": Format(suffixes=(".onnx",), precisions=("fp32", "fp16"), make=_make_onnx, stamp=stamp_onnx, open=OnnxFile),
+    "onnx": Format(suffixes=(".onnx",), precisions=PRECISIONS, make=_make_onnx, stamp=stamp_onnx, open=OnnxFile),
+    "openvino": Format(
+        suffixes=(".xml",),
+        precisions=PRECISIONS,
+        make=_make_openvino,
+        stamp=stamp_openvino,
+        open=OpenVinoFile,
+        companion=".bin",
+    ),
     "hdf5": Format(
         suffixes=(".h5", ".hdf5"), precisions=("fp32",), make=_make_hdf5, stamp=_stamp_hdf5, open=_open_hdf5
     ),
@@ -134,7 +158,7 @@ def write(original: Original, target: Path, *, to: str, precision: str, limit: f
             with _converting(to):
                 kind.make(original, precision, made)
                 drift = original.compare(kind.open(made))
-                _check(drift, limit, to, precision)
+                check_drift(drift, limit, to, precision)
                 description = original.description(precision, drift)
                 kind.stamp(made, final, description)
                 _check_same(kind, made, final, original)
@@ -158,7 +182,12 @@ def _kind(to: str, precision: str, target: Path) -> Format:
     return kind
 
 
-def _check(drift: Drift, limit: float, to: str, precision: str) -> None:
+def check_drift(drift: Drift, limit: float, to: str, precision: str) -> None:
+    """Refuse a copy that departs too far.
+
+    Raises:
+        ModelError: `catenary.export.drift.Drift.decisive` is above the limit.
+    """
     if drift.decisive <= limit:
         return
     what = "of the pixels change class" if drift.scope == "pixel" else "is the mean change of a probability"

@@ -100,9 +100,22 @@ def stamp_onnx(source: Path, target: Path, description: Mapping[str, Any]) -> No
         del node.metadata_props[:]
         node.doc_string = ""
     del graph.metadata_props[:]
+    del graph.graph.value_info[:]
+    _name_sizes(graph.graph)
     onnx.helper.set_model_props(graph, {KEY: json.dumps(description, allow_nan=False)})
     graph.producer_name, graph.producer_version = "catenary", str(description.get("catenary", ""))
     onnx.save(graph, str(target))
+
+
+def _name_sizes(graph: Any) -> None:
+    """Call the free sizes batch, depth, height and width; torch gives them numbers."""
+    shapes = [value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)]
+    names = ("batch", "channels", *("depth", "height", "width")[5 - len(shapes[0]) :])
+    known = {size.dim_param: name for size, name in zip(shapes[0], names, strict=True) if size.dim_param}
+    for shape in shapes:
+        for size in shape:
+            if size.dim_param:
+                size.dim_param = known.get(size.dim_param, size.dim_param)
 
 
 class OnnxFile:

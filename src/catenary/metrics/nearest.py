@@ -1,9 +1,9 @@
 """How far each of some cells lies from the nearest of others, exactly and as cheaply as the case allows.
 
-Along the first axis the distance is counted for all cells. Across the other axes only the asked ones look around, at
-offsets of growing length, and stop where nothing nearer can come: surfaces that nearly meet are told after a few looks.
-Cells that are far from the target are asked of a k-d tree when they are few, and read from a Euclidean distance
-transform of all cells when they are many.
+Along the first axis the distance is counted for all cells, as far as a byte tells it. Across the other axes only the
+asked ones look around, at offsets of growing length, and stop where nothing nearer can come: surfaces that nearly meet
+are told after a few looks. Cells that are far from the target are asked of a k-d tree when they are few, and read from
+a Euclidean distance transform of all cells when they are many.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 
 __all__ = ["distances_to"]
 
-#: Offsets are looked at up to this many pixels across two axes, its square across one.
-_REACH = 32
+#: Cells along the first axis that are counted, and what stands for no target within them: more than any distance that
+#: is looked at, and few enough that a byte holds it and a step more.
+_REACH, _NONE = 63, 128
+
+#: Offsets are looked at up to this many cells across two axes, its square across one.
+_AROUND = 32
 
 #: Between looks of lengths that differ by this many pixels, those that have found their nearest are let go.
 _RING = 0.25
@@ -50,17 +54,16 @@ def distances_to(
     """
     steps = np.asarray(spacing, np.float64)
     across = steps[1:] / steps[0]  # cells along the first axis are the unit until the end
-    radius = _REACH ** (2 / len(across)) * float(np.prod(across)) ** (1 / len(across))
+    radius = min(float(_REACH), _AROUND ** (2 / len(across)) * float(np.prod(across)) ** (1 / len(across)))
     margin = [min(int(radius / step), size) for step, size in zip(across, target.shape[1:], strict=True)]
-    none = 2 + int(np.hypot.reduce(np.multiply(target.shape, steps)) / steps[0])  # more than any distance
     edges = [(0, 0), *((width, width) for width in margin)]
-    column = np.pad(_along_columns(target, none), edges, constant_values=none)
+    column = np.pad(_along_columns(target), edges, constant_values=_NONE)
     shifts, lengths = _offsets(margin, across, column.shape, radius)
     places = np.unravel_index(cells, target.shape)
     at = np.ravel_multi_index((places[0], *(p + w for p, w in zip(places[1:], margin, strict=True))), column.shape)
     back = -int(shifts.min(initial=0))
     at, flat = at - back, column.ravel()
-    best = flat[at + back].astype(np.float64) ** 2
+    best = flat[at + back].astype(np.float64) ** 2  # that of `_NONE` is beyond the radius
     starts = np.flatnonzero(np.diff(np.sqrt(lengths) // _RING)) + 1
     rings = np.unique([1, *starts, len(lengths)]).tolist()  # the first offset is no step at all
     spent, transform, plant = 0, _TRANSFORM * target.size, _PLANT * int(np.count_nonzero(target))
@@ -99,19 +102,24 @@ def _by_transform(target: Array, cells: Array, steps: Array) -> Array:
     import edt
 
     # What lies beyond the array is no target, so its border must not count as one.
-    field: Array = edt.edt(~target, anisotropy=tuple(steps.tolist()), black_border=False, parallel=2)
+    field: Array = edt.edt(~target, anisotropy=tuple(steps.tolist()), black_border=False, parallel=1)
     return field.ravel()[cells]
 
 
-def _along_columns(target: Array, none: int) -> Array:
-    """Number of steps along the first axis to the nearest target, `none` where there is none."""
-    number = np.min_scalar_type(none + 1).type
-    steps: Array = np.where(target, number(0), number(none))
-    one, ahead = number(1), np.empty_like(steps[0])
-    for order in (steps, steps[::-1]):
-        for before, here in pairwise(order):
-            np.add(before, one, out=ahead)
-            np.minimum(here, ahead, out=here)
+def _along_columns(target: Array) -> Array:
+    """Number of steps along the first axis to the nearest target, as a byte; `_NONE` or more beyond `_REACH`.
+
+    A step of length n takes over what n cells away is known from steps up to n - 1, so that few are needed.
+    """
+    steps: Array = np.where(target, np.uint8(0), np.uint8(_NONE))
+    ahead = np.empty_like(steps)
+    for step in (1 << power for power in range(_REACH.bit_length())):
+        if step >= len(steps):
+            break
+        # Both ways from the same numbers, not one after the other: nothing is counted twice.
+        np.add(steps, np.uint8(step), out=ahead)
+        np.minimum(steps[step:], ahead[:-step], out=steps[step:])
+        np.minimum(steps[:-step], ahead[step:], out=steps[:-step])
     return steps
 
 

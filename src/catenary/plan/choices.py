@@ -71,11 +71,18 @@ class Plan(BaseModel):
 
 
 class Choices:
-    """Collects decisions, and leaves alone what somebody has set."""
+    """Collects decisions, and leaves alone what somebody has set.
+
+    Attributes:
+        recipe: The recipe as decided so far.
+        reasons: See `Plan`.
+        haste: Time of a step as decided, as a share of the time of the steps that were timed.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.reasons: dict[str, str] = {}
+        self.haste = 1.0
 
     def decide(self, values: Mapping[str, Any], reason: str) -> None:
         """Set the fields of `values` that nobody has set, and note why."""

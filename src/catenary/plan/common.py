@@ -26,9 +26,9 @@ __all__ = [
 
 #: Base widths the planner considers, narrow to wide.
 WIDTHS = (8, 12, 16, 24, 32, 48, 64)
-#: Steps below which a wider network is not worth its time: it would see too few patches to use its capacity. Slices are
-#: many and show little each, so that a network of slices needs more.
-ENOUGH_STEPS, ENOUGH_SLICES = 400, 2000
+#: Steps below which a wider network is not worth its time: it would see too few patches to use its capacity. A slice
+#: shows little, so that for a network of slices their number counts.
+ENOUGH_STEPS, ENOUGH_SLICES = 400, 16_000
 #: Steps after which an unlimited run is ended when nobody gives a budget.
 DEFAULT_STEPS = 2000
 #: Widest level; deeper levels keep it, as further doubling adds parameters but little accuracy.
@@ -64,7 +64,7 @@ def widths_from(base: int, levels: int) -> tuple[int, ...]:
 
 def base_width(budget: Budget, choices: Choices) -> tuple[int, str]:
     """Channels of the top level, the widest that makes enough steps, and why."""
-    seconds = 60 * budget.minutes
+    seconds = 60 * budget.minutes / choices.haste  # in the time of steps as they were timed
     fitting = [speed for speed in budget.speeds if seconds / speed.seconds >= budget.enough]
     if budget.speeds:
         best = fitting[-1] if fitting else budget.speeds[0]
@@ -83,7 +83,8 @@ def base_width(budget: Budget, choices: Choices) -> tuple[int, str]:
             f"width {best.base}, the narrowest timed, makes only {steps} steps in {budget.minutes:g} min; more time "
             "would help",
         )
-    return best.base, f"width {best.base} makes about {steps} steps of {best.seconds:.2f} s in {budget.minutes:g} min"
+    each = best.seconds * choices.haste
+    return best.base, f"width {best.base} makes about {steps} steps of {each:.2f} s in {budget.minutes:g} min"
 
 
 def loss_and_sampling(choices: Choices, data: Fingerprint) -> None:
@@ -143,7 +144,7 @@ def schedule(choices: Choices, data: Fingerprint, budget: Budget) -> int:
         steps = recipe.train.epochs * math.ceil(data.cases * slices / recipe.sample.batch)
     else:
         chosen = [s for s in budget.speeds if s.base == recipe.model.widths[0]]
-        steps = int(60 * recipe.train.minutes / chosen[0].seconds) if chosen else 0
+        steps = int(60 * recipe.train.minutes / (chosen[0].seconds * choices.haste)) if chosen else 0
     choices.decide(
         {"train.lr": 3e-3 if recipe.model.norm != "none" else 3e-4}, "tried on small sets with this optimiser"
     )

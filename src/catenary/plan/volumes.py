@@ -13,8 +13,8 @@ __all__ = ["for_volumes", "vary_volumes"]
 
 #: Voxels of a patch of a network of rank 3, on a processor and on a card.
 VOXELS = {"cpu": 64**3, "gpu": 128**3}
-#: Side of a patch of slices.
-PATCH = 224
+#: Side of a patch of slices, and how few and how many slices a step sees.
+PATCH, SLICES = 224, (8, 32)
 #: Voxels of a scan above which a coarser spacing is worth looking at.
 LARGE = 128**3
 #: Voxels that the thinnest class keeps across at a coarser spacing.
@@ -106,7 +106,9 @@ def _normalisation(choices: Choices, data: Fingerprint) -> None:
 def _patch(choices: Choices, data: Fingerprint, budget: Budget) -> None:
     size, spacing = _working_size(choices, data), _working_spacing(choices, data)
     if choices.recipe.model.rank == 2:
-        patch = tuple(max(32, 16 * math.ceil(min(side, PATCH) / 16)) for side in size[1:])
+        sides = [max(32, min(side, PATCH)) for side in size[1:]]
+        each = _divisors(sides, spacing[1:])
+        patch = tuple(m * math.ceil(side / m) for side, m in zip(sides, each, strict=True))
         choices.decide(
             {"sample.patch": patch}, f"slices are {_by(size[1:])} voxels at working resolution: patches of {_by(patch)}"
         )
@@ -132,9 +134,18 @@ def _patch(choices: Choices, data: Fingerprint, budget: Budget) -> None:
 
 def _rounded(sides: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:
     """Sides as multiples of what pooling divides them by."""
-    steps = pooling(sides, spacing)
-    each = [math.prod(step[axis] for step in steps) for axis in range(3)]
+    each = _divisors(sides, spacing)
     return tuple(m * max(1, round(side / m)) for side, m in zip(sides, each, strict=True))
+
+
+def _divisors(sides: Sequence[int], spacing: Sequence[float]) -> list[int]:
+    """What pooling divides each side by.
+
+    >>> _divisors((50, 36), (1.0, 1.0))
+    [8, 8]
+    """
+    steps = pooling(sides, spacing)
+    return [math.prod(step[axis] for step in steps) for axis in range(len(sides))]
 
 
 def pooling(sides: Sequence[int], spacing: Sequence[float], *, most: int = LEVELS - 1) -> list[tuple[int, ...]]:
@@ -199,9 +210,11 @@ def _batch(choices: Choices, budget: Budget) -> None:
     recipe = choices.recipe
     each = math.prod(recipe.sample.patch) * recipe.model.widths[0] * 12 * 4 * 2
     fits = max(1, int(0.6 * budget.memory / each))
-    # Where time is short, many steps of few patches learn more than few steps of many.
     room = VOXELS["cpu" if budget.device == "cpu" else "gpu"] // math.prod(recipe.sample.patch)
-    batch = max(1, min(8 if recipe.model.rank == 2 else 4, max(2, room), fits))
+    # Where time is short, many steps of few patches learn more than few steps of many. But a slice shows little, and a
+    # step of few small ones is mostly overhead.
+    wanted = max(SLICES[0], min(room // 4, SLICES[1])) if recipe.model.rank == 2 else max(2, min(room, 4))
+    batch = max(1, min(wanted, fits))
     choices.decide(
         {"sample.batch": batch},
         f"{batch} patches of {_by(recipe.sample.patch)} a step"

@@ -69,15 +69,24 @@ def slabs(image: NDArray[Any], tiling: Tiling, slices: int) -> Rows:
     return rows
 
 
-def cropped(bands: Iterator[NDArray[np.float32]], shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
-    """The bands without what was padded at the end of each axis."""
-    left = shape[0]
-    across = tuple(slice(0, side) for side in shape[1:])
+def cropped(
+    bands: Iterator[NDArray[np.float32]], shape: tuple[int, ...], first: tuple[int, ...] = ()
+) -> Iterator[NDArray[np.float32]]:
+    """The bands of an image of `shape` that begins at `first` in what was answered, without all around it.
+
+    >>> whole = np.arange(12.0, dtype=np.float32).reshape(1, 4, 3)
+    >>> [band[0].tolist() for band in cropped(iter([whole[:, :2], whole[:, 2:]]), (2, 1), (1, 2))]
+    [[[5.0]], [[8.0]]]
+    """
+    first = first or (0,) * len(shape)
+    skip, left = first[0], shape[0]
+    across = tuple(slice(start, start + side) for start, side in zip(first[1:], shape[1:], strict=True))
     for band in bands:
-        rows = min(left, band.shape[1])
-        if rows > 0:
-            yield band[:, :rows, *across]
-        left -= rows
+        rows = band[:, skip : skip + left, *across]
+        skip = max(0, skip - band.shape[1])
+        left -= rows.shape[1]
+        if rows.shape[1]:
+            yield rows
 
 
 def placed(

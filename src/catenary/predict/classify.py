@@ -22,7 +22,7 @@ from catenary.predict.inputs import as_image, doubts
 from catenary.predict.prepare import Normaliser, framed, normalise, prepare
 from catenary.types import Image
 
-__all__ = ["ClassPredictor", "Classified", "open_classifier", "seen_by"]
+__all__ = ["ClassPredictor", "Classified", "open_classifier", "seen_by", "span"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Classified:
         label: Index of the class that is decided.
         threshold: Probability of the second of two classes from which it is decided; None for more classes.
         interval: Range of the probability of the second of two classes that validation cases leave, see
-            `catenary.metrics.vennabers`; None where they are too few, for more classes, and for averaged answers.
+            `span`; None where they are too few, for more classes, and for averaged answers.
         likeness: How the image compares with the training images; None where that is not known.
         warnings: What makes the answer doubtful.
     """
@@ -118,7 +118,7 @@ class ClassPredictor:
                     plain=raw,
                     label=self.decide(probability),
                     threshold=self.threshold,
-                    interval=venn_abers(float(raw[1]), self.card.judged) if alone and len(raw) == 2 else None,
+                    interval=span(raw, probability, self.card.judged) if alone else None,
                     likeness=likeness,
                     warnings=(*self.notes, *strange, *doubts(image, self.card)),
                 )
@@ -153,6 +153,26 @@ class ClassPredictor:
         """Of two classes a network answers for the second only."""
         found: NDArray[np.float64] = answer.reshape(len(answer), -1).astype(np.float64)
         return found if found.shape[1] > 1 else np.concatenate([1 - found, found], axis=1)
+
+
+def span(
+    plain: Float64[np.ndarray, " k"], probability: Float64[np.ndarray, " k"], judged: Sequence[tuple[float, int]]
+) -> tuple[float, float] | None:
+    """The range that validation cases leave (`catenary.metrics.vennabers`), wide enough to hold the probability too.
+
+    Few validation cases are calibrated by one number or not at all; the probability may then lie beside the range, and
+    both say what it can be.
+
+    Args:
+        plain, probability: Before and after calibration.
+        judged: See `catenary.metrics.vennabers.venn_abers`.
+
+    >>> cases = [(i / 20, int(i > 10)) for i in range(20)]
+    >>> span(np.array([0.8, 0.2]), np.array([0.8, 0.2]), cases)
+    (0.0, 0.2)
+    """
+    found = venn_abers(float(plain[1]), judged) if len(plain) == 2 else None
+    return None if found is None else (min(found[0], float(probability[1])), max(found[1], float(probability[1])))
 
 
 def seen_by(card: Card, image: Image, normaliser: Normaliser | None = None) -> Float32[np.ndarray, "c h w"]:

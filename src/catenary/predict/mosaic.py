@@ -151,6 +151,11 @@ def begin_mosaic(
     )  # fmt: skip
     if job.folder.exists():
         return _taken_up(job, resume)
+    if predictor.normaliser.mode == "local":
+        raise ConfigError(
+            "the model looks at local contrast (prepare.normalise=local), which needs whole images; predict them "
+            "without --pre, or train with --set prepare.normalise=image"
+        )
     with job.opened() as (first, source):
         view = source.overview(OVERVIEW)
         if view.channels != predictor.card.channels:

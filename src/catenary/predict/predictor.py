@@ -20,6 +20,7 @@ from catenary.predict.bands import averaged, body_box, cropped, placed, slabs
 from catenary.predict.card import Card, load_card, model_path
 from catenary.predict.cleaning import clean_label, clean_mask
 from catenary.predict.engines import Opened, Samples, open_engine
+from catenary.predict.frames import in_frame, margins, widened
 from catenary.predict.inputs import as_image, doubts
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
@@ -149,13 +150,23 @@ class Predictor:
         ready = prepare(image, self.normaliser, prepare_.size, prepare_.spacing)
         array = ready.array
         box = body_box(array, margin=MARGIN) if array.ndim == 4 else tuple(slice(0, n) for n in array.shape[1:])
+        frame = self._frame(array.ndim - 1)
+        box = widened(box, array.shape[1:], frame)
         part = array[:, *box]
-        tiling = self._tiling(part.shape[1:])
-        padded = pad_to(part, tiling.shape)
+        around = margins(part.shape[1:], frame)
+        framed = in_frame(part, ((0, 0), *around))
+        tiling = self._tiling(framed.shape[1:])
+        padded = pad_to(framed, tiling.shape)
         volume_as_slices = len(tiling.shape) > self.card.recipe.model.rank
         rows = slabs(padded, tiling, self.card.recipe.model.slices) if volume_as_slices else in_memory(padded, tiling)
-        bands = cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:])
+        first = tuple(before for before, _ in around)
+        bands = cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:], first)
         return bands if part.shape == array.shape else placed(bands, box, array.shape[1:], self.card.labels)
+
+    def _frame(self, rank: int) -> tuple[int, ...]:
+        """What an image of `rank` axes is seen in at least: a training patch, unless tiles of another size are set."""
+        patch = (1,) * len(self._axes) if self._tile else self.card.recipe.sample.patch
+        return (1,) * (rank - len(patch)) + patch
 
     def blended(
         self, rows: Rows, tiling: Tiling, coefficients: Coefficients, *, first: int = 0, last: int | None = None

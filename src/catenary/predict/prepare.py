@@ -13,6 +13,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 
 from catenary.data.extent import find_body
+from catenary.predict.contrast import MIDDLE, SPREAD, local_contrast
 from catenary.predict.resample import resample_image, resample_label, working_shape_of
 from catenary.recipe import Prepare
 from catenary.types import Image
@@ -70,7 +71,9 @@ class Normaliser:
             bottom, top = self.window
             low, high = np.full(channels, bottom), np.full(channels, top)
             flat = np.clip(flat, bottom, top)
-        if self.mode == "none":
+        if self.mode == "local":  # `prepare` has brought every neighbourhood to these
+            middle, spread = np.full(channels, MIDDLE), np.full(channels, SPREAD)
+        elif self.mode == "none":
             middle, spread = np.zeros(channels), np.ones(channels)
         elif self.mode == "dataset":
             middle, spread = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
@@ -108,7 +111,7 @@ class Prepared:
     """An image at working resolution, and what its pixels are normalised with.
 
     Attributes:
-        array: ``(c, *s)`` in the file's own type; pixels without data hold the mean of the others.
+        array: ``(c, *s)`` in the file's own type, or 8 bits of local contrast; pixels without data hold the mean.
         coefficients: See `Normaliser.coefficients`.
     """
 
@@ -143,6 +146,8 @@ def prepare(image: Image, normaliser: Normaliser, size: int = 0, spacing: tuple[
         if shape != image.shape:
             valid = resize_label(valid.astype(np.uint8), shape).astype(bool)
     array = resize_image(array, shape)
+    if normaliser.mode == "local":
+        array = local_contrast(array, valid)
     return Prepared(array=array, coefficients=normaliser.coefficients(array, valid))
 
 

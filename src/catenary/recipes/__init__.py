@@ -19,6 +19,7 @@ from catenary.recipes.glaucoma import (
 )
 from catenary.recipes.microstructure import microstructure
 from catenary.recipes.presets import PRESETS
+from catenary.recipes.retina_vessels import retina_vessels
 from catenary.recipes.skin_lesion import skin_lesion
 from catenary.recipes.volumes import volumes
 
@@ -37,6 +38,7 @@ __all__ = [
     "microstructure",
     "progression",
     "progression_study",
+    "retina_vessels",
     "skin_lesion",
     "volumes",
     "with_model",
@@ -69,6 +71,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "glaucoma-detection-study": detection_study,
     "glaucoma-progression": progression,
     "glaucoma-progression-study": progression_study,
+    "retina-vessels": retina_vessels,
 }
 
 

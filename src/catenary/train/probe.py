@@ -20,6 +20,8 @@ __all__ = ["best_device", "fabric_precision", "layout", "measure", "step_seconds
 
 #: Share of a budget in minutes that timing may take, or little more.
 PROBE_SHARE = 0.06
+#: Pixels that precision and layout are compared on.
+TIMED = 1 << 16
 
 
 def best_device() -> str:
@@ -105,7 +107,9 @@ def _fastest_way(recipe: Recipe, labels: LabelSet, device: str, stop: float) -> 
     """Precision, layout and what was timed; the likeliest first, while `stop` leaves time."""
     precisions = ("bf16", "fp32") if recipe.train.precision == "auto" else (recipe.train.precision,)
     layouts = (True, False) if recipe.train.channels_last == "auto" else (recipe.train.channels_last == "on",)
-    few = choose(recipe, {"sample.batch": min(2, recipe.sample.batch)})
+    # Of small patches more, or what a step costs beside its convolutions would decide.
+    enough = max(2, TIMED // math.prod(recipe.sample.patch))
+    few = choose(recipe, {"sample.batch": min(enough, recipe.sample.batch)})
     timed: dict[tuple[str, bool], float] = {}
     for way in ((p, c) for c in layouts for p in precisions):
         if not timed or time.perf_counter() < stop:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from catenary.data.labels import LabelSet
+from catenary.predict.frames import in_frame, margins
 from catenary.predict.prepare import framed
 from catenary.train.patches import Case, Store, as_channels
+from catenary.types import IGNORE
 
 __all__ = ["Validation", "to_network", "validate"]
 
@@ -61,8 +63,9 @@ def validate(
     """Score `module` (called through `forward`) on all cases of `store`.
 
     With `graded`, something is there when the probability of the background is below one half, and is then of the
-    likeliest class, as `catenary.predict.predictor.Predictor.decide` has it for two dates. Images that have one class
-    as a whole are seen in a frame of `patch`; Dice and IoU are then the share of the images with the right class.
+    likeliest class, as `catenary.predict.predictor.Predictor.decide` has it for two dates. Images that are smaller
+    than `patch` are seen in a frame of that size, as in training and prediction, and so are those that have one class
+    as a whole; of these Dice and IoU are the share with the right class.
     """
     was_training = module.training
     module.eval()
@@ -76,7 +79,7 @@ def validate(
     for index in range(len(store)):
         case = store[index]
         counts = torch.zeros(3, table.shape[1], dtype=torch.float64)
-        for image, label in _parts(case, rank, slices):
+        for image, label in _parts(case, rank, slices, patch):
             x, target = _tensors(case, image, label, device, channels_last)
             logits = forward(x).float()
             losses.append(float(loss(logits, target)))
@@ -138,19 +141,29 @@ def _decide(logits: Tensor, labels: LabelSet, graded: bool) -> Tensor:
     return winner[None] == torch.arange(logits.shape[1], device=logits.device)[:, None]
 
 
-def _parts(case: Case, rank: int, slices: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+def _parts(
+    case: Case, rank: int, slices: int, patch: tuple[int, ...]
+) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """The whole image, or a few evenly spaced parts of a large one; a volume as slices for a network of rank 2."""
     shape = case.label.shape
+    around = margins(shape[-rank:], patch or shape[-rank:])
     if len(shape) > rank:
         half = slices // 2
         for middle in _evenly(range(shape[0]), _SLICES_A_CASE):
             places = np.clip(np.arange(middle - half, middle + half + 1), 0, shape[0] - 1)
-            yield as_channels(case.image[places]), case.label[middle]
+            yield _framed(as_channels(case.image[places]), case.label[middle], around)
         return
     side = _WINDOW[rank]
     cuts = [[slice(a, min(a + side, n)) for a in range(0, n, side)] for n in shape]
     for window in _evenly([*product(*cuts)], _WINDOWS_A_CASE):
-        yield case.image[window], case.label[window]
+        yield _framed(case.image[window], case.label[window], around)
+
+
+def _framed(
+    image: NDArray[Any], label: NDArray[np.uint8], around: tuple[tuple[int, int], ...]
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """What was added to fill a patch has no truth."""
+    return in_frame(image, (*around, (0, 0))), in_frame(label, around, fill=IGNORE)
 
 
 def _evenly(items: Sequence[_T], most: int) -> list[_T]:

@@ -9,9 +9,9 @@ from catenary.workflow.demo import demo
 from catenary.workflow.export import Exported, export
 from catenary.workflow.fields import Fields, fields
 from catenary.workflow.fit import fit
+from catenary.workflow.join import pipeline
 from catenary.workflow.look import Inspection, inspect, plan
 from catenary.workflow.mosaic import Mapped, predict_mosaic
-from catenary.workflow.pipeline import pipeline
 from catenary.workflow.register import Registration, align
 from catenary.workflow.run import Run, load
 from catenary.workflow.screen import Screened, screen

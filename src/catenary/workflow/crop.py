@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from catenary.data.cases import Dataset
 from catenary.errors import ConfigError, DataError, OutputError, writing
 from catenary.io import write_image
-from catenary.io.files import atomic, write_text
+from catenary.io.files import write_text
 from catenary.measures.disc import disc_of, planes_of
 from catenary.predict.around import Margin, around
 from catenary.types import Progress, silent
 from catenary.workflow.look import as_dataset
 from catenary.workflow.pipeline import check_stage
+
+if TYPE_CHECKING:
+    from catenary.predict import Predictor
 
 __all__ = ["crop"]
 
@@ -61,9 +66,18 @@ def crop(
         raise OutputError(f"{folder} is in use; choose a new folder for the crops")
     check_stage("disc", model_path(disc))
     model = open_predictor(disc, engine=engine)
-    rows, without = [], []
     with writing(folder):
-        (folder / "images").mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=".writing-") as temporary:
+            stage = Path(temporary) / "crops"
+            without = _cut(dataset, model, stage, reach, progress)
+            stage.rename(folder)
+    return folder, without
+
+
+def _cut(dataset: Dataset, model: Predictor, folder: Path, reach: Margin, progress: Progress) -> list[str]:
+    """Write the crops with their table; gives the names of the photographs without one disc."""
+    rows, without = [], []
     for done, case in enumerate(dataset.cases, start=1):
         image = dataset.read_image(case)
         found = model(image)
@@ -79,10 +93,10 @@ def crop(
         raise DataError(
             f"none of the {len(dataset)} photographs of {dataset.name} shows one disc; is the model theirs?"
         )
-    with atomic(folder / "manifest.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file_:
-        writer = csv.writer(file_)
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as table:
+        writer = csv.writer(table)
         writer.writerow(["image", "label", "name", "group", "source", "split"])
         writer.writerows(rows)
     classes = ", ".join(f'"{name}"' for name in dataset.labels.names)
-    write_text(folder / "dataset.toml", f'name = "{dataset.name}, discs"\nclasses = [{classes}]\n')
-    return folder, without
+    write_text(folder / "dataset.toml", f'name = "{dataset.name}, discs"\nclasses = [{classes}]\ncut = "{reach}"\n')
+    return without

@@ -94,6 +94,8 @@ def _export_run(
     from catenary.predict.card import model_path
 
     model = model_path(run)
+    if to == "bioimageio":
+        return _export_to_zoo(run, out, precision, data, limit)
     default = model.with_name(f"{model.stem}{'' if precision == 'fp32' else f'-{precision}'}{TARGETS[to]}")
     target = Path(out) if out is not None else default
     if target.is_dir():
@@ -105,6 +107,19 @@ def _export_run(
     record(target.parent, [written])
     progress("done", 3, 3)
     return Exported(path=target, written=(written,), notes=notes_of(original))
+
+
+def _export_to_zoo(run: Path, out: str | Path | None, precision: str, data: Path | None, limit: float) -> Exported:
+    from catenary.export.bioimageio import write_bioimageio
+    from catenary.predict.card import model_path
+
+    target = Path(out) if out is not None else model_path(run).with_name("bioimageio")
+    original = open_original(run, data)
+    return Exported(
+        path=target,
+        written=(write_bioimageio(original, target, precision=precision, limit=limit),),
+        notes=notes_of(original),
+    )
 
 
 def open_original(run: Path, data: Path | None) -> Original:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,7 @@ def decide_plan(
         steps=steps or recipe.train.steps,
         memory=memory,
         device=device,
-        enough=ENOUGH_SLICES if _of_slices(known, recipe) else ENOUGH_STEPS,
+        enough=ENOUGH_STEPS,
     )
     if recipe.transfer.init or recipe.transfer.weights:  # what cannot start is said before time is spent
         from catenary.train.start import begin
@@ -226,8 +227,12 @@ def decide_plan(
     if not timed:
         return decide(known.fingerprint, budget, recipe)
     progress("timing a few steps", 0, 1)
+    worth = candidates(known.fingerprint, budget, recipe)
+    if _of_slices(known, recipe):
+        enough = max(ENOUGH_STEPS, math.ceil(ENOUGH_SLICES / worth[0].sample.batch))
+        budget = budget.model_copy(update={"enough": enough})
     speeds = measure(
-        candidates(known.fingerprint, budget, recipe),
+        worth,
         known.dataset.labels,
         device=device,
         minutes=budget.minutes,

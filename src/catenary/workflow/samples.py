@@ -118,8 +118,8 @@ def tiles_of(card: Card, readers: Sequence[Reader]) -> Float32[np.ndarray, "n c 
 
 
 def _middles(card: Card, readers: Sequence[Reader]) -> Iterator[NDArray[np.float32]]:
+    from catenary.predict.frames import in_frame, margins
     from catenary.predict.prepare import Normaliser, prepare
-    from catenary.predict.tiles import pad_to
 
     recipe = card.recipe
     patch = recipe.sample.patch
@@ -132,7 +132,7 @@ def _middles(card: Card, readers: Sequence[Reader]) -> Iterator[NDArray[np.float
             pixels = np.concatenate([pixels[:, place] for place in places])
         starts = [max(0, side - wanted) // 2 for side, wanted in zip(pixels.shape[1:], patch, strict=True)]
         pixels = pixels[:, *(slice(start, start + wanted) for start, wanted in zip(starts, patch, strict=True))]
-        yield pad_to(pixels, patch)
+        yield in_frame(pixels, ((0, 0), *margins(pixels.shape[1:], patch)))
 
 
 def _numbers(card: Card) -> tuple[int, int]:
