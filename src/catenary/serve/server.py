@@ -49,9 +49,19 @@ def run(settings: Settings, *, told: Callable[[str], object] = print, worker: Se
 def configured(app: Any) -> uvicorn.Config:
     """How the application is served."""
     return uvicorn.Config(
-        app, http="h11", ws="none", log_level="warning", access_log=False, server_header=False, backlog=256,
-        timeout_graceful_shutdown=3, timeout_keep_alive=30, h11_max_incomplete_event_size=1 << 16, log_config=None,
-    )  # fmt: skip
+        app,
+        http="h11",
+        h11_max_incomplete_event_size=1 << 16,
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        backlog=256,
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=30,
+        access_log=False,
+        log_level="warning",
+        log_config=None,
+    )
 
 
 def _listening(settings: Settings) -> socket.socket:
