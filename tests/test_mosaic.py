@@ -16,7 +16,7 @@ from catenary.errors import ConfigError, InputError, OutputError
 from catenary.models import build
 from catenary.predict import Card, open_predictor, save_model
 from catenary.predict.mosaic import begin_mosaic, finish_mosaic, predict_rows, rows_left
-from catenary.recipe import Model, Predict, Prepare, Recipe, Sample
+from catenary.recipe import Model, Predict, Prepare, Recipe, Sample, choose
 from catenary.types import Image
 from rasters import ORIGIN, displaced, town, write
 
@@ -105,6 +105,16 @@ def test_the_probabilities_streamed_are_those_in_memory(model, pair, tmp_path):
     streamed = np.concatenate(bands, axis=1)[:, :SIDE, :SIDE]
     whole = predictor(Image(array=np.concatenate([read(path)[0] for path in pair])), probability=True)
     assert np.abs(streamed - whole.probability).max() < 1e-5
+
+
+def test_outlines_that_want_refining_are_no_mosaic(model, pair, tmp_path):
+    predictor = open_predictor(model)
+    predictor.card = predictor.card.model_copy(
+        update={"recipe": choose(predictor.card.recipe, {"predict.refine": 3.0})}
+    )
+    with pytest.raises(ConfigError, match="refines its outlines"):
+        begin_mosaic(predictor, model, pair, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_any_parts_in_any_order_give_the_same_bytes(model, pair, tmp_path):

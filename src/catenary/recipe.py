@@ -302,6 +302,11 @@ class Predict(Config):
     tile: Size = Field((), description="tile size (h, w); () takes the training patch, or 512 where that is smaller")
     batch: Annotated[int, Field(ge=1)] = Field(8, description="tiles a forward pass")
     tta: bool = Field(False, description="average over flips")
+    refine: NonNegative = Field(
+        0.0,
+        description="weight of neighbours of like intensity in a conditional random field that refines the outlines; "
+        "0: none, 3 is a usual one",
+    )
     engine: Literal["auto", "torch", "openvino", "onnx"] = Field("auto", description="auto: OpenVINO on CPU")
     thresholds: tuple[Fraction, ...] = Field(
         (), description="threshold of each logit (binary, overlapping); () for 0.5"

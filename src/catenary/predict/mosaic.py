@@ -133,6 +133,11 @@ def begin_mosaic(
             f"this model brings images to {predictor.card.recipe.prepare.size} pixels, which a mosaic has not; train "
             "one with --set prepare.size=0"
         )
+    if weight := predictor.card.recipe.predict.refine:
+        raise ConfigError(
+            f"this model refines its outlines (predict.refine = {weight:g}), which is not done for a mosaic; train one "
+            "with --set predict.refine=0"
+        )
     if predictor.card.labels.task == "overlapping":
         raise ConfigError(
             f"a mosaic gets one class a pixel, but {', '.join(predictor.card.labels.regions)} overlap; cut it into "

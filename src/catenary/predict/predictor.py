@@ -26,6 +26,7 @@ from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
 from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
 from catenary.predict.quantities import quantities
+from catenary.predict.refine import refined
 from catenary.predict.resample import resample_bands, running_argmax
 from catenary.predict.tiles import Rows, Tiling, blend, in_memory, pad_to
 from catenary.types import IGNORE, Image
@@ -161,6 +162,16 @@ class Predictor:
         rows = slabs(padded, tiling, self.card.recipe.model.slices) if volume_as_slices else in_memory(padded, tiling)
         first = tuple(before for before, _ in around)
         bands = cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:], first)
+        if self.card.recipe.predict.refine:
+            spacing = prepare_.spacing or image.grid.spacing
+            bands = refined(
+                bands,
+                lambda start, end: normalise(part[:, start:end], *ready.coefficients),
+                part.shape[1],
+                weight=self.card.recipe.predict.refine,
+                exclusive=self.card.labels.task == "exclusive",
+                spacing=spacing if spacing and len(spacing) == part.ndim - 1 else None,
+            )
         return bands if part.shape == array.shape else placed(bands, box, array.shape[1:], self.card.labels)
 
     def _frame(self, rank: int) -> tuple[int, ...]:
