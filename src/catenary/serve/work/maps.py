@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catenary.io.files import atomic
-from catenary.io.outline_files import open_layer
+from catenary.io.layers import open_layer
 from catenary.io.outlines import geo_extra, reproject
 from catenary.predict import Predictor
 from catenary.serve.catalogue import targets_of
@@ -28,26 +28,23 @@ def map_place(task: Task, predictor: Predictor, place: Path, tell: Teller) -> tu
         InputError: An image cannot be read or placed, or the two have nothing in common.
     """
     from catenary.predict.mosaic import UNFINISHED
-    from catenary.workflow.mosaic import predict_mosaic
+    from catenary.workflow.mosaic import MapScene, MapSettings, check_scene, map_scene
 
     out = Output(task)
     pre, *posts = (*task.paths("image"), *task.paths("post"))
     footprints = next(iter(task.paths("footprints")), None)
     buildings = bool(posts) or footprints is not None or bool(task.options.get("vectors"))
-    mapped = predict_mosaic(
-        place,
-        pre,
-        posts[0] if posts else None,
-        out=task.folder,
-        predictor=predictor,
-        footprints=footprints,
+    scene = MapScene(
+        pre=pre, post=posts[0] if posts else None, footprints=footprints, out=task.folder, title=task.name
+    )  # fmt: skip
+    settings = MapSettings(
         align=task.options.get("align", "auto"),
         vectors="gpkg" if buildings else None,
         outlines=task.options.get("outlines", "simple"),
-        title=task.name,
-        resume=(task.folder / UNFINISHED).exists(),
-        progress=tell,
     )
+    resume = (task.folder / UNFINISHED).exists()
+    check_scene(scene, settings, resume=resume)
+    mapped = map_scene(predictor, place, scene, settings, resume=resume, progress=tell)
     for path, role in ((mapped.files.classes, "raster"), (mapped.files.confidence, "raster"), (mapped.page, "report")):
         out.add(path.name, role)
     out.add("summary.json", "table")
