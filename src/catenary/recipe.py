@@ -62,6 +62,9 @@ class Data(Config):
     regions: dict[str, tuple[str, ...]] = Field(
         {}, description="new overlapping regions, each made of some of the data set's classes, painted in this order"
     )
+    disasters: bool = Field(
+        False, description="tell a network for two dates the type of disaster that each case states (model.disasters)"
+    )
 
 
 class Split(Config):
@@ -163,6 +166,9 @@ class Model(Config):
         "none",
         description="two dates of a place, stacked as channels, seen one by one by one network, and joined at its "
         "decisions or its last features; none: one network sees all channels",
+    )
+    disasters: tuple[str, ...] = Field(
+        (), description="types of disaster that the head for the damage is told, one channel each; () tells none"
     )
     encoder: str = Field("", description="a network of timm as the encoder, for example resnet34; '' for own blocks")
     strides: Size = Field((), description="which features of that encoder, by their stride in pixels; () for all")

@@ -83,6 +83,7 @@ def _input(card: Card, opened: Opened) -> dict[str, Any]:
         "channels": recipe.model.channels,
         "channel_names": list(card.channel_names),
         "rank": recipe.model.rank,
+        "disasters": list(recipe.model.disasters),
         "dates": 1 if recipe.model.fusion == "none" else 2,
         "slices": recipe.model.slices,
         "dtype": card.dtype,
