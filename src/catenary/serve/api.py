@@ -9,7 +9,7 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
@@ -26,11 +26,14 @@ from catenary.serve.receive import received
 from catenary.serve.schemas import Failure, Health, JobInfo, JobList, ModelInfo, Options
 from catenary.serve.settings import Settings
 from catenary.serve.store import Job, Store
+from catenary.serve.tiles import DEEPEST, tile
 
 __all__ = ["Desk", "router"]
 
 #: Longest that an answer is held back for, and seconds between signs of life on a stream of events.
 LONGEST_WAIT, HEARTBEAT = 120.0, 15.0
+#: Tiles that are drawn at a time.
+DRAWING = 2
 #: What a browser may show in place; everything else is saved, and nothing is ever a page of this server.
 INLINE = ("image/png", "image/jpeg", "application/json", "application/geo+json", "application/gzip")
 
@@ -76,7 +79,8 @@ class Desk:
 
     Attributes:
         settings, store, models, foreman, metrics: See there.
-        uploads: Places for uploads that run at a time.
+        uploads: Number of uploads that run.
+        drawing: Holds tiles back while others are drawn.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Desk:
         self.settings, self.store, self.models = settings, store, models
         self.foreman, self.metrics = foreman, metrics
         self.uploads = 0
+        self.drawing = asyncio.Semaphore(DRAWING)
 
     def job(self, job_id: str) -> Job:
         """A job.
@@ -290,6 +295,32 @@ async def archive(request: Request, job_id: JobId) -> StreamingResponse:
     paths = [folder / one["name"] for one in found.files if one["role"] != "view"]
     named = _disposition("attachment", f"{stem(Path(found.name))}.zip")
     return StreamingResponse(_zipped(paths), media_type="application/zip", headers={"content-disposition": named})
+
+
+@router.get(
+    "/api/jobs/{job_id}/tiles/{layer}/{z}/{x}/{y}.png", tags=["jobs"], response_class=Response,
+    responses=fails(404, 422) | {200: {"content": {"image/png": {}}}}, summary="A tile of a map",
+)  # fmt: skip
+async def map_tile(
+    request: Request,
+    job_id: JobId,
+    layer: Literal["pre", "post", "damage", "confidence"],
+    z: Annotated[int, InPath(ge=0, le=DEEPEST)],
+    x: Annotated[int, InPath(ge=0)],
+    y: Annotated[int, InPath(ge=0)],
+) -> Response:
+    """Web mercator, 256 pixels, y from the north; transparent where the map has nothing."""
+    desk = desk_of(request)
+    found = desk.job(job_id)
+    name = (found.view.get("rasters") or {}).get(layer)
+    if name is None or max(x, y) >= 2**z:
+        raise Problem(404, "the job has no such tile; its field 'view' lists the layers of a map")
+    path = desk.store.job_folder(job_id) / ("in" if layer in ("pre", "post") else "out") / name
+    served = desk.models.get(found.model)
+    colours = served.colours if served is not None else ()
+    async with desk.drawing:
+        data = await asyncio.to_thread(tile, path, layer, z, x, y, colours)
+    return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
 
 class _Pipe:

@@ -19,6 +19,9 @@ __all__ = ["Served", "Target", "catalogue", "targets_of"]
 PICTURES = ("png", "jpeg", "bmp", "tiff")
 SCANS = ("nifti", "dicom", "dicom-zip", "tiff")
 
+#: As `catenary.workflow.pipeline.PIPELINE`, without loading all of the workflow to look for one.
+_PIPELINE = "pipeline.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -69,6 +72,14 @@ class Served:
         return 2 if self.card is None else self.card.rank
 
     @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """Of its classes."""
+        if self.card is None:
+            return ()
+        labels = self.card.labels
+        return tuple(labels.display_colour(index) for index in range(labels.count))
+
+    @property
     def dates(self) -> int:
         """Number of images of a case."""
         return 2 if self.kind == "damage" else 1
@@ -115,46 +126,24 @@ def targets_of(labels: LabelSet, thresholds: Sequence[float]) -> list[Target]:
 
 
 def _described(name: str, path: Path) -> Served:
-    from catenary.workflow.pipeline import PIPELINE, QualityStage, read_pipeline
-
-    if (path / PIPELINE).is_file() or path.name == PIPELINE:
-        stages, folder = read_pipeline(path)
-        models = [folder / s.model for s in stages.stages if not isinstance(s, QualityStage)]
-        files = [folder / PIPELINE, *models]
-        cards = {s.name: load_card(folder / s.model) for s in stages.stages if not isinstance(s, QualityStage)}
-        judges = {stage: card for stage, card in cards.items() if card.labels.scope == "image"}
-        one = Served(name=name, path=path, kind="pipeline", card=None, files=_stamps(files))
-        one.told = {
-            "name": name, "kind": "pipeline", "rank": 2, "channels": 3, "stages": list(stages.names),
-            "classes": [
-                {"value": index, "name": text, "color": _colour(card.labels, index)}
-                for card in list(judges.values())[:1]
-                for index, text in enumerate(card.labels.names)
-            ],
-            "task": "exclusive", "dates": 1, "unit": None, "accepts": list(PICTURES), "sha256": _sha256(files),
-            "thresholds": {stage: card.thresholds[0] if card.thresholds else 0.5 for stage, card in judges.items()},
-            "trained": {stage: _trained(card) for stage, card in cards.items()},
-            "warning": "a screening is no diagnosis; the answers are those of a model on photographs like its own",
-        }  # fmt: skip
-        return one
+    if (path / _PIPELINE).is_file() or path.name == _PIPELINE:
+        return _pipeline(name, path)
     file = model_path(path)
     card = load_card(file)
+    labels = card.labels
     kind: Literal["segmentation", "classification", "damage"] = "segmentation"
-    if card.labels.scope == "image":
+    if labels.scope == "image":
         kind = "classification"
     elif card.recipe.model.fusion != "none":
         kind = "damage"
     one = Served(name=name, path=path, kind=kind, card=card, files=_stamps([file]))
-    labels = card.labels
     one.told = {
         "name": name,
         "kind": kind,
         "rank": card.rank,
         "channels": card.channels,
         "channel_names": list(card.channel_names),
-        "classes": [
-            {"value": index, "name": text, "color": _colour(labels, index)} for index, text in enumerate(labels.names)
-        ],
+        "classes": _classes(labels),
         "targets": [] if kind == "classification" else [t.told() for t in targets_of(labels, card.thresholds)],
         "task": "exclusive" if labels.task == "exclusive" or kind == "classification" else "regions",
         "thresholds": dict(zip(labels.target_names, card.thresholds, strict=False)),
@@ -166,6 +155,38 @@ def _described(name: str, path: Path) -> Served:
         "warning": _warning(card),
     }
     return one
+
+
+def _pipeline(name: str, path: Path) -> Served:
+    from catenary.workflow.pipeline import QualityStage, read_pipeline
+
+    stages, folder = read_pipeline(path)
+    models = {one.name: folder / one.model for one in stages.stages if not isinstance(one, QualityStage)}
+    cards = {stage: load_card(file) for stage, file in models.items()}
+    judges = {stage: card for stage, card in cards.items() if card.labels.scope == "image"}
+    files = [folder / _PIPELINE, *models.values()]
+    one = Served(name=name, path=path, kind="pipeline", card=None, files=_stamps(files))
+    one.told = {
+        "name": name,
+        "kind": "pipeline",
+        "rank": 2,
+        "channels": 3,
+        "stages": list(stages.names),
+        "classes": next((_classes(card.labels) for card in judges.values()), []),
+        "task": "exclusive",
+        "thresholds": {stage: card.thresholds[0] if card.thresholds else 0.5 for stage, card in judges.items()},
+        "dates": 1,
+        "unit": None,
+        "accepts": list(PICTURES),
+        "sha256": _sha256(files),
+        "trained": {stage: _trained(card) for stage, card in cards.items()},
+        "warning": "a screening is no diagnosis; the answers are those of a model on photographs like its own",
+    }
+    return one
+
+
+def _classes(labels: LabelSet) -> list[dict[str, Any]]:
+    return [{"value": index, "name": text, "color": _colour(labels, index)} for index, text in enumerate(labels.names)]
 
 
 def _colour(labels: LabelSet, index: int) -> str:

@@ -29,12 +29,12 @@ Send = Callable[[Message], Awaitable[None]]
 #: Methods that change nothing.
 SAFE = ("GET", "HEAD", "OPTIONS")
 #: What needs the token where there is one; pages and their scripts hold nothing of anybody.
-GUARDED = ("/api", "/metrics", "/docs", "/openapi.json", "/phone/models")
+GUARDED = ("/api", "/metrics", "/docs", "/openapi.json", "/phone/models", "/phone/models.json")
 #: Pages run their own scripts and WebAssembly, and fetch from here alone.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self' "
     "'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; connect-src 'self' data: "
-    "blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "blob:; frame-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 #: Answers of the API run nothing, whatever they hold.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"

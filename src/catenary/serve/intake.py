@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,7 +46,7 @@ def new_job(form: Form, models: dict[str, Served], settings: Settings, jobs: Pat
     ]
     if unknown:
         raise Problem(422, f"there is no field '{unknown[0]}'; {near_match(unknown[0], ('model', 'options', *ROLES))}")
-    facts = [(part, _facts(part, settings)) for part in form.files]
+    facts = [_looked_at(part, settings) for part in form.files]
     facts = _as_dates(facts) if served.dates == 2 else facts
     kind = _job_kind(served, facts)
     by_role = {role: [one for one in facts if one[0].role == role] for role in ROLES}
@@ -87,7 +88,8 @@ def _options(text: str) -> Options:
         raise Problem(422, f"the options cannot be used: {where}: {first['msg'].lower()}; see /docs") from error
 
 
-def _facts(part: Part, settings: Settings) -> Facts:
+def _looked_at(part: Part, settings: Settings) -> tuple[Part, Facts]:
+    """A file under an ending that fits its content, and what its header tells."""
     if not part.size:
         raise Problem(422, f"'{part.name}' is empty; choose it again")
     kind = kind_of(part.path)
@@ -100,7 +102,9 @@ def _facts(part: Part, settings: Settings) -> Facts:
     if (kind in VECTORS) != (part.role == "footprints"):
         wanted = "polygons as GeoJSON, GeoPackage or FlatGeobuf" if part.role == "footprints" else "an image"
         raise Problem(415, f"'{part.name}' is {kind}, but '{part.role}' is for {wanted}; send it in its own field")
-    return facts_of(part.path, kind, part.name, settings)
+    path = part.path.with_name(part.path.name + ENDINGS[kind])
+    os.replace(part.path, path)
+    return replace(part, path=path), facts_of(path, kind, part.name, settings)
 
 
 def _as_dates(facts: list[tuple[Part, Facts]]) -> list[tuple[Part, Facts]]:
@@ -108,7 +112,7 @@ def _as_dates(facts: list[tuple[Part, Facts]]) -> list[tuple[Part, Facts]]:
     images = [one for one in facts if one[0].role == "image"]
     if len(images) == 2 and not any(part.role == "post" for part, _ in facts):
         later = images[1][0]
-        moved = Part(role="post", path=later.path, name=later.name, size=later.size)
+        moved = replace(later, role="post")
         return [(moved, fact) if part is later else (part, fact) for part, fact in facts]
     return facts
 

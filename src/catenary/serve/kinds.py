@@ -116,7 +116,8 @@ def facts_of(path: Path, kind: str, name: str, settings: Settings) -> Facts:
     except MissingExtra as error:
         raise Problem(415, f"'{name}' cannot be read by this server: {error}") from error
     except InputError as error:
-        raise Problem(422, str(error).replace(str(path), f"'{name}'")) from error
+        text = str(error).replace(str(path), f"'{name}'")
+        raise Problem(413 if "read whole" in text else 422, text) from error  # a size that nobody here takes
 
 
 def _check_pixels(shape: tuple[int, ...], limit: int, name: str, *, channels: int = 1) -> None:

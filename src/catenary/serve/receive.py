@@ -104,7 +104,8 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[Form]:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise Problem(507, "the disk of the server is full; try again later") from error
-    except Problem:
+    except Problem as problem:
+        problem.headers["connection"] = "close"  # what is left of the request is not waited for
         await _drain(request)
         raise
     finally:

@@ -6,24 +6,27 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import uvicorn
 
 from catenary.errors import ConfigError
 from catenary.serve.app import create_app
+from catenary.serve.foreman import WORKER
 from catenary.serve.settings import Settings
 from catenary.serve.store import Store
 
-__all__ = ["data_folder", "run"]
+__all__ = ["configured", "data_folder", "run"]
 
 
-def run(settings: Settings, *, told: Callable[[str], object] = print) -> None:
+def run(settings: Settings, *, told: Callable[[str], object] = print, worker: Sequence[str] = WORKER) -> None:
     """Serve until somebody interrupts; what runs then is run again at the next start.
 
     Args:
         settings: What is served, and how.
         told: Takes the address when the server listens.
+        worker: How the process is started that does the work.
 
     Raises:
         ConfigError: The port is in use, or may not be used.
@@ -33,18 +36,32 @@ def run(settings: Settings, *, told: Callable[[str], object] = print) -> None:
     listening = _listening(settings)
     try:
         Store(settings.data).close()  # said before anything is begun
-        app = create_app(settings)
+        app = create_app(settings, worker=worker)
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         told(f"http://{shown}:{port}")
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3,
-            timeout_keep_alive=30, h11_max_incomplete_event_size=1 << 16, backlog=256, log_config=None,
-        )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(configured(app)).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def configured(app: Any) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        h11_max_incomplete_event_size=1 << 16,
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        backlog=256,
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=30,
+        access_log=False,
+        log_level="warning",
+        log_config=None,
+    )
 
 
 def _listening(settings: Settings) -> socket.socket:

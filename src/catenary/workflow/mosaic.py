@@ -63,12 +63,14 @@ class MapScene:
         post: The later image, in any CRS and resolution.
         footprints: Vector file of building outlines that damage is told for; the map's own buildings when None.
         out: Folder of the results.
+        title: Of the page; the name of `out` when empty.
     """
 
     pre: Path
     post: Path | None = None
     footprints: Path | None = None
     out: Path
+    title: str = ""
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -270,7 +272,7 @@ def finish_scene(
     if scene.post is not None or scene.footprints is not None or settings.vectors is not None:
         buildings = _buildings(predictor, files, scene, settings, progress)
     notes = [*predictor.notes, *_notes(buildings)]
-    page = _page(predictor, job, files, buildings, scene.out, notes, scene.footprints)
+    page = _page(predictor, job, files, buildings, notes, scene)
     minutes = (time.time() - started) / 60
     done = Mapped(
         files=files, buildings=buildings, alignment=job.alignment, page=page, engine=predictor.engine.name,
@@ -347,9 +349,8 @@ def _page(
     job: MosaicJob,
     files: MosaicFiles,
     buildings: BuildingSummary | None,
-    folder: Path,
     notes: list[str],
-    footprints: Path | None,
+    scene: MapScene,
 ) -> Path:
     from catenary.report.mappage import write_map_page
 
@@ -359,7 +360,7 @@ def _page(
         "images": ", ".join(path.name for path in job.images),
         "model": str(predictor.card.recipe.name),
         "engine": predictor.engine.name,
-        "buildings": "found on the map" if footprints is None else footprints.name,
+        "buildings": "found on the map" if scene.footprints is None else scene.footprints.name,
     }
     with ExitStack() as stack:
         first = stack.enter_context(open_raster(job.images[0], crs=job.crs[0]))
@@ -368,8 +369,8 @@ def _page(
             view: Scene = stack.enter_context(stack.enter_context(open_raster(path, crs=crs)).onto(first))
             shown[name] = view if known is None else Aligned(view, known)
         return write_map_page(
-            folder / MAP,
-            title=folder.resolve().name,
+            scene.out / MAP,
+            title=scene.title or scene.out.resolve().name,
             images=shown,
             classes=files.classes,
             confidence=files.confidence,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from catenary.predict.classify import Classified, ClassPredictor
     from catenary.report.screening import Sheet
 
-__all__ = ["Screened", "Screener", "open_pipeline", "screen"]
+__all__ = ["COLUMNS", "Screened", "Screener", "open_pipeline", "screen", "sheet_of"]
 
 #: A disc fills this share of the ellipse of its height and width, and is at most so many times as long as wide.
 FILLED, LONG = 0.8, 1.6
@@ -268,7 +268,7 @@ def screen(
     sheets: list[Sheet] = []
     for number, one in enumerate(inputs, start=1):
         found = screener(one.source)
-        sheets.append(_sheet(found))
+        sheets.append(sheet_of(found))
         done.append(_with(found, image=None, mask=None, crop=None))  # a thousand photos would fill the memory
         progress("screening", number, len(inputs))
     names = [one.source.name for one in done]
@@ -283,7 +283,8 @@ def screen(
     return done
 
 
-def _sheet(found: Screened) -> Sheet:
+def sheet_of(found: Screened) -> Sheet:
+    """What the page of a screening shows of a photo."""
     from catenary.report.screening import Gauge, Sheet, disc_pictures
     from catenary.report.words import number
 

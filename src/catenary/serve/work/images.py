@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from catenary.data.contact import to_rgb
 from catenary.data.labels import LabelSet
+from catenary.errors import InputError
 from catenary.io import orientation, read_image
 from catenary.predict import Prediction, Predictor
 from catenary.predict.measure import COLUMNS
@@ -39,6 +40,9 @@ def segment_image(task: Task, predictor: Predictor, place: Path, tell: Teller) -
     images = [replace(read_image(path), source=task.name) for path in paths]
     image = images[0]
     if len(images) > 1:
+        if images[0].shape != images[1].shape:
+            sizes = " and ".join("x".join(map(str, one.shape)) for one in images)
+            raise InputError(f"the two dates have {sizes} pixels; give images of one size, or georeferenced ones")
         image = replace(image, array=np.concatenate([one.array for one in images]))
     tell.expect(tiles_of(predictor, image))
     found = predictor(image, probability=True if task.options.get("probability") else None)
