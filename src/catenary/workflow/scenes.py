@@ -207,7 +207,7 @@ def _partners(names: Sequence[str], first: Sequence[Path], others: Sequence[Path
     alone += [path for path in others if _plain(path) not in {_plain(image) for image in first} | set(names)]
     if alone:
         raise InputError(
-            f"{len(alone)} of the images and {what}s have no partner of the same name, the first is {alone[0]}; rename or "
-            "remove them"
+            f"{len(alone)} of the images and {what}s have no partner of the same name, the first is {alone[0]}; rename "
+            "or remove them"
         )
     return [known.get(_plain(path)) or known[name] for name, path in zip(names, first, strict=True)]
