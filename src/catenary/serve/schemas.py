@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Failure", "FileInfo", "Health", "JobInfo", "JobList", "ModelInfo", "Options", "ProgressInfo"]
+__all__ = ["BundleInfo", "Failure", "FileInfo", "Health", "JobInfo", "JobList", "ModelInfo", "Options", "ProgressInfo"]
 
 
 class _Told(BaseModel):
@@ -113,6 +113,14 @@ class JobList(_Told):
     total: int
     offset: int
     jobs: list[JobInfo]
+
+
+class BundleInfo(_Told):
+    """A pipeline for phones."""
+
+    name: str
+    url: str = Field(description="Of its bundle.json, from /phone/.")
+    version: str = Field(description="Hash of all that it holds.")
 
 
 class Health(_Told):
