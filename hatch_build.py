@@ -15,7 +15,7 @@ PAGE = "src/catenary/serve/static/index.html"
 REMEDY = "install Node.js 20.19 or newer and build again, or run `make web` first"
 
 
-class WebPages(BuildHookInterface):  # type: ignore[type-arg]  # hatchling leaves its own parameter open
+class WebPages(BuildHookInterface):
     """Builds `web/` before files are collected."""
 
     PLUGIN_NAME = "custom"

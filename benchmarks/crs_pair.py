@@ -17,7 +17,7 @@ import pyogrio
 import rasterio
 import shapely
 
-from catenary.workflow import predict_mosaic
+from catenary.workflow import MapSettings, predict_mosaic
 from catenary.workflow.city import write_city
 
 
@@ -31,7 +31,8 @@ def main():
         for name, other in (("same", {}), ("other", {"post_crs": "EPSG:4326", "post_pixel": 0.4 / 111_320})):
             place = Path(folder) / name
             pair = write_city(place / "city", shape=(given.side, given.side), seed=9, **other)
-            done = predict_mosaic(given.run, pair["pre"], pair["post"], out=place / "map", align="none")
+            settings = MapSettings(align="none")
+            done = predict_mosaic(given.run, pair["pre"], pair["post"], out=place / "map", settings=settings)
             with rasterio.open(done.files.classes) as file:
                 masks.append(np.where(file.dataset_mask() > 0, file.read(1), 255))
             found = pyogrio.raw.read(done.buildings.path)

@@ -314,8 +314,10 @@ def test_bad_footprints_say_so_and_leave_nothing(tmp_path):
     fails(tmp_path / "none.gpkg", "there is no file")
     (tmp_path / "text.gpkg").write_text("no vector file")
     fails(tmp_path / "text.gpkg", r"text.gpkg cannot be read \(")
-    fails(write_footprints(tmp_path / "empty.fgb", []), "empty.fgb has no features")
-    fails(write_footprints(tmp_path / "points.fgb", [shapely.Point(X, Y)], kind="Point"), "holds Point features; give")
+    fails(write_footprints(tmp_path / "empty.fgb", []), r"empty.fgb holds no polygons \(0 features")
+    fails(
+        write_footprints(tmp_path / "points.fgb", [shapely.Point(X, Y)], kind="Point"), r"holds no polygons \(Points in"
+    )
     fails(good, "has no layer 'roofs'; known are: good", layer="roofs")
     fails(good, "states EPSG:32637, found EPSG:32636 given", crs="EPSG:32636")
     fails(good, "'EPSG:0' is no coordinate reference system", crs="EPSG:0")
@@ -333,7 +335,7 @@ def test_bad_footprints_say_so_and_leave_nothing(tmp_path):
     fails(bare, "bare.fgb states no coordinate reference system")
     two = write_footprints(tmp_path / "two.gpkg", [box(1, 1, 4, 4)], layer="a")
     write_footprints(two, [box(1, 1, 4, 4)], layer="b", append=True)
-    fails(two, r"has 2 layers \(a, b\); name one")
+    fails(two, r"has 2 layers of polygons \(a, b\); name one")
     case = write_footprints(tmp_path / "case.fgb", [box(1, 1, 4, 4)], a=np.array([1]), A=np.array([2]))
     fails(case, r"columns that differ in case only \(a, A\)")
     assert (tmp_path / "out.gpkg").read_text() == "an older file"

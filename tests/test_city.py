@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from catenary.cli.main import main
+from catenary.data.layouts import open_dataset
 from catenary.errors import CatenaryError, ConfigError, InputError, OutputError
 from catenary.phantoms import city as drawing
 from catenary.phantoms.city import GRADES, City
@@ -290,3 +292,18 @@ def test_files_that_are_there_stay(tmp_path):
     with pytest.raises(OutputError, match=r"already holds truth\.tif"):
         write_city(tmp_path, shape=(64, 64))
     assert (tmp_path / "truth.tif").read_text() == "mine"
+
+
+def test_the_command_writes_what_the_function_does(tmp_path, capsys):
+    pytest.importorskip("rasterio")
+    assert main(["city", "--size", "60", "80", "--seed", "3", "--shift", "2", "--out", str(tmp_path / "a")]) == 0
+    assert "buildings.gpkg" in capsys.readouterr().out
+    from catenary.workflow import write_city
+
+    other = write_city(tmp_path / "b", shape=(60, 80), seed=3, shift=2.0)
+    for name in ("pre", "post", "truth"):
+        assert other[name].read_bytes() == (tmp_path / "a" / other[name].name).read_bytes()
+    assert main(["city", "--tiles", "2", "32", "--out", str(tmp_path / "c")]) == 0
+    assert len(open_dataset(tmp_path / "c").cases) == 2
+    assert main(["city", "--size", "60", "80", "--out", str(tmp_path / "a")]) == 1
+    assert "already holds pre.tif" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from catenary import open_dataset, workflow
 from catenary.cli import show
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError
-from catenary.metrics.damage import count_buildings
+from catenary.metrics.damage import compare_damage, count_buildings
 from catenary.metrics.evaluation import (
     DamageBuildings,
     DamagePixels,
@@ -26,6 +26,7 @@ from catenary.metrics.evaluation import (
     Scorer,
     has_damage_grades,
 )
+from catenary.metrics.intervals import draw_groups
 from catenary.report import ReportData, write_report
 from catenary.types import IGNORE
 from test_xbd import write_scene
@@ -251,7 +252,8 @@ def test_unknown_pixels_count_nowhere():
     assert score([(n, g, t, np.where(t == IGNORE, noise, p)) for n, g, t, p in cases]) == score(cases)
     unknown = np.full((4, 4), IGNORE)
     more = score([*cases, ("unknown", "group 0", unknown, np.ones((4, 4)))])
-    assert more == score(cases)
+    assert [case.name for case in more.cases] == [*(case[0] for case in cases), "unknown"]
+    assert more.model_copy(update={"cases": []}) == score(cases).model_copy(update={"cases": []})
 
 
 def test_two_grades_and_one():
@@ -460,3 +462,36 @@ def test_real_polygons_score_nearly_one_against_the_published_targets(real_data)
     expected = as_published([(n, g, t, np.where(p == IGNORE, 0, p)) for n, g, t, p in cases], 4)
     assert found.pixels.score.value == pytest.approx(expected[0])
     assert found.buildings.accuracy.value > 0.95
+
+
+def test_two_answers_are_compared_on_the_same_groups():
+    """Against a bootstrap written out."""
+    cases = draw_cases(n=12, groups=6)
+    better = [(n, g, t, np.where(np.random.default_rng(1).random(t.shape) < 0.6, t, p)) for n, g, t, p in cases]
+    one, two = score(cases, seed=3), score(better, seed=3)
+    found = compare_damage(one, two, seed=3)
+    assert found["xView2 score"].a == pytest.approx(one.pixels.score.value)
+    assert found["xView2 score"].b == pytest.approx(two.pixels.score.value)
+    groups = sorted({case[1] for case in cases})
+    draws = draw_groups(len(groups), rng=np.random.default_rng(3))
+    differences = []
+    for draw in draws[:40]:
+        drawn = [
+            score([(f"{n}-{i}", g, t, p) for n, g, t, p in some for i in range(int(draw[groups.index(g)]))])
+            for some in (cases, better)
+        ]
+        differences.append(drawn[1].pixels.score.value - drawn[0].pixels.score.value)
+    assert found["xView2 score"].low < np.quantile(differences, 0.1)
+    assert found["xView2 score"].high > np.quantile(differences, 0.9)
+    assert found["xView2 score"].better == "b"
+    assert {"localisation", "damage", "F1 destroyed", "buildings found", "buildings graded right"} <= found.keys()
+    paired = found["localisation"].high - found["localisation"].low
+    apart = sum(s.pixels.localisation.high - s.pixels.localisation.low for s in (one, two))
+    assert paired < apart
+
+
+def test_answers_that_cannot_be_paired_are_not_compared():
+    cases = draw_cases(n=3)
+    scores = score(cases)
+    assert compare_damage(scores, score(cases[:2])) == {}
+    assert compare_damage(scores, scores.model_copy(update={"cases": []})) == {}

@@ -99,6 +99,11 @@ def test_integers_need_images_and_are_held_to_a_limit(tmp_path):
 
     kinds = {node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    behind = {name: node.op_type for node in graph.node for name in node.input}
+    pools = [node for node in graph.node if node.op_type == "MaxPool"]
+    assert pools
+    assert all(behind[node.output[0]] == "QuantizeLinear" for node in pools)  # so that convolutions behind are fused
     with pytest.raises(ModelError, match=r"in int8 .* % of the pixels change class .* --precision fp16"):
         check_drift(written.drift, written.drift.changed - 1e-9, "onnx", "int8")
 

@@ -14,10 +14,12 @@ from catenary.errors import InputError, OutputError
 from catenary.models import build
 from catenary.predict import Card, save_model
 from catenary.recipe import Model, Predict, Prepare, Recipe, Sample
+from catenary.workflow import MapSettings
 from catenary.workflow.city import write_city
 from test_mosaic import model  # noqa: F401 - a fixture
 
 SHAPE = (200, 240)
+UNMOVED = MapSettings(align="none")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,11 @@ def test_a_pair_in_two_crs_becomes_a_map_with_footprints(model, city, tmp_path, 
 
 def test_without_footprints_the_map_has_its_own_buildings(model, city, tmp_path):  # noqa: F811
     done = workflow.predict_mosaic(
-        model, city["pre"], city["post"], out=tmp_path, align="none", vectors="geojson", outlines="pixels"
+        model,
+        city["pre"],
+        city["post"],
+        out=tmp_path,
+        settings=MapSettings(align="none", vectors="geojson", outlines="pixels"),
     )
     assert done.alignment is None
     assert done.buildings.path.name == "buildings.geojson"
@@ -76,10 +82,10 @@ def test_what_fails_after_the_rows_is_gone_on_with(model, city, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(page, "write_map_page", full)
         with pytest.raises(OutputError, match="no space"):
-            workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path, align="none")
+            workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path, settings=UNMOVED)
     with pytest.raises(OutputError, match="add --resume"):
-        workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path, align="none")
-    done = workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path, align="none", resume=True)
+        workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path, settings=UNMOVED)
+    done = workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path, settings=UNMOVED, resume=True)
     assert done.page.is_file()
     assert not (tmp_path / "unfinished").exists()
 
@@ -95,7 +101,7 @@ def test_one_image_of_roofs_becomes_vectors_when_asked(city, tmp_path):
     plain = workflow.predict_mosaic(path, city["pre"], out=tmp_path / "a")
     assert plain.buildings is None
     assert plain.files.classes.name == "classes.tif"
-    done = workflow.predict_mosaic(path, city["pre"], out=tmp_path / "b", vectors="fgb")
+    done = workflow.predict_mosaic(path, city["pre"], out=tmp_path / "b", settings=MapSettings(vectors="fgb"))
     with rasterio.open(done.files.classes) as file:
         seen = (file.read(1) == 1) & (file.dataset_mask() > 0)
     areas = pyogrio.raw.read(done.buildings.path, columns=["area_m2"])[3][0]
@@ -107,7 +113,7 @@ def test_one_image_of_roofs_becomes_vectors_when_asked(city, tmp_path):
     ("line", "said"),
     [
         (["--post", "b.tif"], "nothing to predict was named"),
-        (["image.png", "--pre", "a.tif"], "--pre is for one place"),
+        (["image.png", "--pre", "a.tif"], "--pre is for maps"),
         (["--pre", "none.tif"], "there is no file none.tif"),
     ],
 )
@@ -119,10 +125,11 @@ def test_wrong_lines_are_one_sentence(model, tmp_path, capsys, line, said):  # n
 
 def test_what_does_not_suit_is_said_before_anything_is_done(model, city, tmp_path):  # noqa: F811
     far = write_city(tmp_path / "far", shape=(64, 64), crs="EPSG:32633")
-    with pytest.raises(InputError, match="no pixel in common"):
-        workflow.predict_mosaic(model, city["pre"], far["post"], out=tmp_path / "out", align="none")
+    with pytest.raises(InputError, match="no place in common"):
+        workflow.predict_mosaic(model, city["pre"], far["post"], out=tmp_path / "out", settings=UNMOVED)
     with pytest.raises(InputError, match="there is no file"):
         workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", footprints=tmp_path / "no.gpkg")
+    wrong = MapSettings(post_crs="EPSG:3857")
     with pytest.raises(InputError, match="states EPSG:4326, found EPSG:3857 given"):
-        workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", post_crs="EPSG:3857")
+        workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", settings=wrong)
     assert not any((tmp_path / "out").glob("**/*.tif"))

@@ -11,12 +11,13 @@ import pytest
 import rasterio
 import torch
 
+from catenary.cli.main import main
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError, OutputError
 from catenary.models import build
 from catenary.predict import Card, open_predictor, save_model
 from catenary.predict.mosaic import begin_mosaic, finish_mosaic, predict_rows, rows_left
-from catenary.recipe import Model, Predict, Prepare, Recipe, Sample
+from catenary.recipe import Model, Predict, Prepare, Recipe, Sample, choose
 from catenary.types import Image
 from rasters import ORIGIN, displaced, town, write
 
@@ -107,6 +108,16 @@ def test_the_probabilities_streamed_are_those_in_memory(model, pair, tmp_path):
     assert np.abs(streamed - whole.probability).max() < 1e-5
 
 
+def test_outlines_that_want_refining_are_no_mosaic(model, pair, tmp_path):
+    predictor = open_predictor(model)
+    predictor.card = predictor.card.model_copy(
+        update={"recipe": choose(predictor.card.recipe, {"predict.refine": 3.0})}
+    )
+    with pytest.raises(ConfigError, match="refines its outlines"):
+        begin_mosaic(predictor, model, pair, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_any_parts_in_any_order_give_the_same_bytes(model, pair, tmp_path):
     whole = predicted(model, pair, tmp_path / "one")
     parts = predicted(model, pair, tmp_path / "two", parts=[(2, 3), (0, 2)])
@@ -178,21 +189,58 @@ def test_values_that_are_no_numbers_are_no_data(model, tmp_path):
 
 
 def test_one_date_goes_the_same_way(tmp_path):
-    recipe = Recipe(model=Model(widths=(4, 8), norm="batch"), prepare=Prepare(normalise="range"),
-                    sample=Sample(patch=(64, 64)), predict=Predict(tile=(64, 64), engine="torch"))  # fmt: skip
-    torch.manual_seed(1)
-    network = build(**recipe.model.model_dump())
-    labels = LabelSet(names=("background", "roof"))
-    path = tmp_path / "model.safetensors"
-    save_model(
-        path, {k: v.numpy() for k, v in network.state_dict().items()}, Card(recipe=recipe, labels=labels, channels=3)
-    )
+    path = roofs(tmp_path / "model.safetensors")
     write(tmp_path / "image.tif", town(SIDE, 0))
     files = predicted(path, (tmp_path / "image.tif",), tmp_path / "out")
     whole = open_predictor(path)(tmp_path / "image.tif")
     np.testing.assert_array_equal(read(files.classes)[0][0], whole.mask)
     confidence = read(files.confidence)[0][0] / 255
     assert (confidence >= 0.5 - 0.01).all()
+
+
+def roofs(path):
+    """A network for one date with random weights."""
+    recipe = Recipe(model=Model(widths=(4, 8), norm="batch"), prepare=Prepare(normalise="range"),
+                    sample=Sample(patch=(64, 64)), predict=Predict(tile=(64, 64), engine="torch"))  # fmt: skip
+    torch.manual_seed(1)
+    weights = {name: value.numpy() for name, value in build(**recipe.model.model_dump()).state_dict().items()}
+    save_model(path, weights, Card(recipe=recipe, labels=LabelSet(names=("background", "roof")), channels=3))
+    return path
+
+
+def test_large_images_among_others_are_streamed_and_answer_the_same(tmp_path, monkeypatch, capsys):
+    model = roofs(tmp_path / "model.safetensors")
+    pixels = town(SIDE, 0)
+    pixels[:, :50, :70] = 0
+    write(tmp_path / "large.tif", pixels, nodata=0)
+    write(tmp_path / "small.tif", town(70, 1))
+    line = ["predict", str(model), str(tmp_path / "large.tif"), str(tmp_path / "small.tif")]
+    assert main([*line, "--out", str(tmp_path / "whole"), "--probability"]) == 0
+    monkeypatch.setattr("catenary.predict.large.LARGE", 10_000)
+    assert main([*line, "--out", str(tmp_path / "rows"), "--probability"]) == 0
+    assert "done row by row; objects are not counted" in capsys.readouterr().err
+    whole, rows = (read(tmp_path / name / "large_mask.tif") for name in ("whole", "rows"))
+    np.testing.assert_array_equal(whole[0], np.where(rows[1], rows[0], 255))
+    assert not rows[1][:50, :70].any()
+    tables = [(tmp_path / name / "measurements.csv").read_text().splitlines() for name in ("whole", "rows")]
+    assert [line.split(",")[:4] for line in tables[0]] == [line.split(",")[:4] for line in tables[1]]
+    assert tables[0][2] == tables[1][2]
+    assert {path.name for path in (tmp_path / "rows").iterdir()} == {
+        "large_mask.tif", "large_confidence.tif", "large_probability.tif", "small_mask.tif", "small_probability.tif",
+        "measurements.csv",
+    }  # fmt: skip
+
+
+def test_a_large_image_that_is_damaged_leaves_nothing(tmp_path, monkeypatch, capsys):
+    model = roofs(tmp_path / "model.safetensors")
+    path = write(tmp_path / "large.tif", town(SIDE, 0), compress="deflate", blockysize=16, tiled=False)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = bytes(400)
+    path.write_bytes(content)
+    monkeypatch.setattr("catenary.predict.large.LARGE", 10_000)
+    assert main(["predict", str(model), str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "large.tif" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["measurements.csv"]
 
 
 RUN = """

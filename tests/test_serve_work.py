@@ -61,10 +61,12 @@ def worker(tmp_path_factory):
 def run(worker, tmp_path):
     """Run a job on files; gives the last news, the result, and the folder."""
 
-    def run(model, kind, files, name="eye.png", **options):
+    def run(model, kind, files, name="eye.png", limit=10**9, **options):
         inputs = [{"role": role, "path": str(path), "name": name, "file": path.name} for role, path in files]
         out = tmp_path / "job" / "out"
-        task = Task(id="0" * 20, model=model, kind=kind, name=name, options=options, inputs=inputs, folder=out)
+        task = Task(
+            id="0" * 20, model=model, kind=kind, name=name, options=options, inputs=inputs, folder=out, limit=limit
+        )  # fmt: skip
         worker.news.clear()
         worker.run(task)
         result = out / RESULT
@@ -195,9 +197,11 @@ def test_a_volume_comes_as_nifti_or_series_or_zip_or_slices(run, tmp_path):
     np.testing.assert_array_equal(shown.array, image.array)  # as it was scanned
     assert view["measurements"][0]["volume_ml"] == pytest.approx((mask.array == 1).sum() / 1000)
     assert read_image(out / "probability.nii.gz").shape == (10, 24, 20)
-    news, result, other = run("scan", "volume", [("image", path) for path in slices])
+    news, result, other = run("scan", "volume", [("image", path) for path in slices], limit=4800)
     assert news["error"] is None
     np.testing.assert_array_equal(read_image(other / "mask.nii.gz").array, mask.array)
+    news, *_ = run("scan", "volume", [("image", packed)], name="series.zip", limit=4799)
+    assert "series.zip has 10x24x20 pixels, more than" in news["error"]
 
 
 def test_channels_of_a_scan_may_lie_in_files_of_their_own(run, tmp_path):
@@ -250,6 +254,8 @@ def test_a_georeferenced_pair_becomes_a_map_with_tiles(worker, run, tmp_path):
 
     pre = write(tmp_path / "image0000.tif", town(192, 0))
     post = write(tmp_path / "post0001.tif", displaced(town(192, 0), 2.0, 1.0))
+    (tmp_path / "job" / "out").mkdir(parents=True)
+    (tmp_path / "job" / "out" / "damage.tif").write_bytes(b"left by one that was killed at its end")
     news, result, out = run("damage", "map", [("image", pre), ("post", post)], name="town.tif", align="none")
     assert news["error"] is None
     view = result["view"]

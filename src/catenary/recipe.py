@@ -62,6 +62,9 @@ class Data(Config):
     regions: dict[str, tuple[str, ...]] = Field(
         {}, description="new overlapping regions, each made of some of the data set's classes, painted in this order"
     )
+    disasters: bool = Field(
+        False, description="tell a network for two dates the type of disaster that each case states (model.disasters)"
+    )
 
 
 class Split(Config):
@@ -163,6 +166,9 @@ class Model(Config):
         "none",
         description="two dates of a place, stacked as channels, seen one by one by one network, and joined at its "
         "decisions or its last features; none: one network sees all channels",
+    )
+    disasters: tuple[str, ...] = Field(
+        (), description="types of disaster that the head for the damage is told, one channel each; () tells none"
     )
     encoder: str = Field("", description="a network of timm as the encoder, for example resnet34; '' for own blocks")
     strides: Size = Field((), description="which features of that encoder, by their stride in pixels; () for all")
@@ -302,6 +308,11 @@ class Predict(Config):
     tile: Size = Field((), description="tile size (h, w); () takes the training patch, or 512 where that is smaller")
     batch: Annotated[int, Field(ge=1)] = Field(8, description="tiles a forward pass")
     tta: bool = Field(False, description="average over flips")
+    refine: NonNegative = Field(
+        0.0,
+        description="weight of neighbours of like intensity in a conditional random field that refines the outlines; "
+        "0: none, 3 is a usual one",
+    )
     engine: Literal["auto", "torch", "openvino", "onnx"] = Field("auto", description="auto: OpenVINO on CPU")
     thresholds: tuple[Fraction, ...] = Field(
         (), description="threshold of each logit (binary, overlapping); () for 0.5"

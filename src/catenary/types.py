@@ -81,6 +81,7 @@ class Image:
         grid: Where the pixels lie.
         valid: Boolean ``(h, w)`` or ``(d, h, w)``, False where the file has no data; None when all is valid.
         source: The file or other origin, for messages.
+        disaster: Type of the disaster between two dates, such as ``"flood"``; empty where it is not known.
 
     >>> image = Image(array=np.zeros((3, 4, 5), np.uint8))
     >>> image.channels, image.shape
@@ -91,6 +92,7 @@ class Image:
     grid: Grid = field(default_factory=Grid)
     valid: NDArray[np.bool_] | None = None
     source: str = "array"
+    disaster: str = ""
 
     @property
     def channels(self) -> int:

@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write a model in another format.",
     "serve": "Serve models to a page in the browser and to programs.",
     "settings": "Every field that --set can change.",
+    "city": "A made-up city before and after a storm, to train and to try on.",
     "demo": "The whole path on made-up images, in a few minutes.",
 }
 

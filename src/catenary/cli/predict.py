@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catenary.cli.options import Run
 from catenary.errors import ConfigError
+
+if TYPE_CHECKING:
+    from catenary.workflow import MapSettings
 
 __all__ = ["predict"]
 
@@ -80,13 +83,24 @@ def predict(
     dicom_seg: Annotated[
         bool, typer.Option("--dicom-seg", help="Write masks of DICOM series as DICOM segmentations too.")
     ] = False,
+    disaster: Annotated[
+        str, typer.Option(metavar="NAME", help="Type of the disaster, for a run that was trained to be told.")
+    ] = "",
     pre: Annotated[
-        Path | None,
-        for_maps("FILE", "A georeferenced image of any size; with --post the earlier one, whose grid counts."),
+        list[Path] | None,
+        for_maps(
+            "FILE|DIR",
+            "A georeferenced image of any size; with --post the earlier one, whose grid counts. Repeat it, or give a "
+            "folder, for several places.",
+        ),
     ] = None,
-    post: Annotated[Path | None, for_maps("FILE", "The later image of the place, in any CRS and resolution.")] = None,
+    post: Annotated[
+        list[Path] | None,
+        for_maps("FILE|DIR", "The later image of the place, in any CRS and resolution; in the order of --pre."),
+    ] = None,
     footprints: Annotated[
-        Path | None, for_maps("FILE", "Outlines of buildings to grade; the map's own when not given.")
+        list[Path] | None,
+        for_maps("FILE|DIR", "Outlines of buildings to grade, for all places or one each; else the map's own."),
     ] = None,
     align: Annotated[
         str,
@@ -107,7 +121,8 @@ def predict(
         bool, typer.Option("--resume", help="Go on with what was interrupted.", rich_help_panel=PANEL)
     ] = False,
     cluster: Annotated[
-        str | None, for_maps("local|ADDRESS", "Run parts as Ray tasks, here or on machines that share the files.")
+        str | None,
+        for_maps("local|ADDRESS", "Run places and parts as Ray tasks, here or on others that share the files."),
     ] = None,
     workers: Annotated[int, for_maps("N", "Tasks at a time on a local cluster.", least=1)] = 2,
 ) -> int:
@@ -117,47 +132,38 @@ def predict(
     the end, and the exit code is 2; the others are done all the same.
 
     With --pre, georeferenced images of any size become maps in constant memory: Cloud Optimized GeoTIFFs, and for two
-    dates buildings with their damage and a page to look at.
+    dates buildings with their damage and a page to look at. Of several places each gets a folder of its name.
 
     Examples:
         catenary predict runs/skin photo.jpg --out masks
         catenary predict runs/skin 'new/*.tif' more/ --out masks --overlay --tta
         catenary predict runs/damage --pre before.tif --post after.tif --footprints houses.gpkg --out map
+        catenary predict runs/damage --pre before/ --post after/ --out maps --cluster local
     """
     from catenary import workflow
     from catenary.cli import show
     from catenary.cli.progress import show_progress
 
-    if pre is not None and inputs:
-        raise ConfigError(f"--pre is for one place, found INPUT {inputs[0]} besides; give one of the two")
-    if pre is None and (post is not None or not inputs):
+    if pre and inputs:
+        raise ConfigError(f"--pre is for maps, found INPUT {inputs[0]} besides; give one of the two")
+    if not pre and (post or not inputs):
         raise ConfigError("nothing to predict was named; give INPUT, or --pre (and --post) for maps")
-    if pre is not None:
-        with show_progress() as progress:
-            mapped = workflow.predict_mosaic(
-                run,
-                pre,
-                post,
-                out=out,
-                footprints=footprints,
-                align=align,
-                pre_crs=pre_crs,
-                post_crs=post_crs,
-                footprints_crs=footprints_crs,
-                vectors=vectors.value if vectors else None,
-                outlines=outlines.value,
-                engine=engine.value,
-                tta=tta,
-                overlap=overlap,
-                grow=grow,
-                probability=probability,
-                resume=resume,
-                cluster=cluster,
-                workers=workers,
-                progress=progress,
-            )
-        show.mapped(mapped)
-        return 0
+    if pre:
+        settings = workflow.MapSettings(
+            align=align,
+            pre_crs=pre_crs,
+            post_crs=post_crs,
+            footprints_crs=footprints_crs,
+            vectors=vectors.value if vectors else None,
+            outlines=outlines.value,
+            engine=engine.value,
+            tta=tta,
+            overlap=overlap,
+            disaster=disaster,
+            grow=grow,
+            probability=probability,
+        )
+        return _map(run, pre, post or [], footprints or [], out, settings, resume, cluster, workers)
     with show_progress() as progress:
         records = workflow.predict(
             run,
@@ -170,6 +176,41 @@ def predict(
             overlap=overlap,
             others=other or [],
             dicom_seg=dicom_seg,
+            disaster=disaster,
             progress=progress,
         )
     return show.predictions(records, out)
+
+
+def _map(
+    run: Path,
+    pre: list[Path],
+    post: list[Path],
+    footprints: list[Path],
+    out: Path,
+    settings: MapSettings,
+    resume: bool,
+    cluster: str | None,
+    workers: int,
+) -> int:
+    """Maps of one place, straight into `out`, or of several."""
+    from catenary import workflow
+    from catenary.cli import show
+    from catenary.cli.progress import show_progress
+
+    scenes = workflow.find_scenes(pre, post, footprints, out=out)
+    if len(pre) > 1 or pre[0].is_dir():
+        with show_progress() as progress:
+            records = workflow.predict_mosaics(
+                run, scenes, out=out, settings=settings, resume=resume, cluster=cluster, workers=workers,
+                progress=progress,
+            )  # fmt: skip
+        return show.scenes(records, out)
+    (scene,) = scenes.values()
+    with show_progress() as progress:
+        mapped = workflow.predict_mosaic(
+            run, scene.pre, scene.post, footprints=scene.footprints, out=out, settings=settings, resume=resume,
+            cluster=cluster, workers=workers, progress=progress,
+        )  # fmt: skip
+    show.mapped(mapped)
+    return 0

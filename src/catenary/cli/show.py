@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from catenary.predict import PredictionRecord
     from catenary.predict.class_files import ClassRecord
     from catenary.recipe import Recipe
-    from catenary.workflow import Mapped, Registration, Run, Screened
+    from catenary.workflow import Mapped, Registration, Run, SceneRecord, Screened
 
 __all__ = [
     "add_row",
@@ -42,6 +42,7 @@ __all__ = [
     "recipes",
     "registration",
     "run",
+    "scenes",
     "screened",
     "settings",
     "the_console",
@@ -343,6 +344,29 @@ def mapped(done: Mapped) -> None:
         written["alignment"] = done.alignment
     files(written | {"page": done.page})
     print(f"{done.minutes:.1f} min by {done.engine}")
+
+
+def scenes(records: Sequence[SceneRecord], out: Path) -> int:
+    """What became of each place, and where its page is; the exit code."""
+    table = new_table("scene", "buildings", "damage", "page")
+    for record in records:
+        if record.error:
+            add_row(table, record.name, "", "failed", "")
+        elif record.done is None:
+            add_row(table, record.name, "", "was there already", record.scene.out)
+        else:
+            counted = record.done.buildings
+            grades = ", ".join(f"{name} {n}" for name, n in counted.grades.items()) if counted else ""
+            add_row(table, record.name, str(counted.count) if counted else "", grades, record.done.page)
+    the_console().print(table)
+    for record in records:
+        for note in record.done.notes if record.done else ():
+            print(f"Note: {record.name}: {note}")
+        if record.error:
+            print(f"catenary: error: {record.name}: {record.error}", file=sys.stderr)
+    failed = sum(bool(record.error) for record in records)
+    print(f"{len(records) - failed} of {len(records)} scenes mapped; listed in {out / 'scenes.csv'}")
+    return 2 if failed else 0
 
 
 def comparison(both: Comparison | ClassComparison) -> None:

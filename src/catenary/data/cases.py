@@ -38,6 +38,7 @@ class Case:
             the other images, and the mask (a raster or polygons), are then brought onto that image's grid.
         label: Index of the class of the whole image, where it has one.
         source: Where the image comes from (a camera, a clinic, another data set); empty where it is not known.
+        disaster: Type of the disaster between two dates, such as ``"flood"``; empty where it is not known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Case:
     window: Window | None = None
     label: int | None = None
     source: str = ""
+    disaster: str = ""
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -255,7 +257,8 @@ class Dataset:
         grid = first.grid
         if self.grid.spacing is not None:
             grid = replace(grid, spacing=self.grid.spacing, unit=self.grid.unit)
-        return replace(first, array=array, grid=grid, valid=np.logical_and.reduce(valid) if valid else None)
+        known = np.logical_and.reduce(valid) if valid else None
+        return replace(first, array=array, grid=grid, valid=known, disaster=case.disaster)
 
     def read_mask(self, case: Case) -> NDArray[Any]:
         """Read the mask of a case as its file holds it: ``(h, w)`` or ``(d, h, w)`` numbers, or ``(h, w, 3)`` colours.

@@ -51,6 +51,7 @@ class Description(BaseModel):
         pre_crs, post_crs, labels_crs: Coordinate reference systems of georeferenced images (of the earlier date, where
             there are two), of later ones, and of labels, where their files state none.
         labels: File or folder of the labels of georeferenced images, where its name does not tell.
+        disaster: Type of the disaster between two dates, for all scenes or by the name of the scene.
         layer, column, grades: Layer of a vector file, its column of grades, and the value of each of its words; see
             `catenary.io.vectors.open_vectors`.
     """
@@ -76,6 +77,7 @@ class Description(BaseModel):
     post_crs: str | None = None
     labels_crs: str | None = None
     labels: str | None = None
+    disaster: str | dict[str, str] = ""
     layer: str | None = None
     column: str | None = None
     grades: dict[str, Annotated[int, Field(ge=1, le=255)]] = {}

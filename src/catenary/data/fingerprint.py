@@ -82,6 +82,7 @@ class Fingerprint(BaseModel):
         (), description="axes along which two classes lie in the same order in nearly all cases; () with few cases"
     )
     foreground_share: float = Field(description="share of the judged pixels that is not background")
+    disasters: tuple[str, ...] = Field((), description="types of disaster that the cases state, in order")
     scope: Literal["pixel", "image"] = Field("pixel", description="whether pixels or whole images have a class")
     task: Literal["binary", "exclusive", "overlapping"] = Field(description="binary, exclusive or overlapping")
     logits: int = Field(description="logits that a network needs")
@@ -150,6 +151,7 @@ def fingerprint(dataset: Dataset, survey: Survey, names: Sequence[str]) -> Finge
         thickness=tuple(_median([f.thickness[i] for f in labelled if f.thickness[i] > 0]) for i in foreground),
         directed=_directed(labelled, rank),
         foreground_share=float(shares[1:].sum()),
+        disasters=tuple(sorted({dataset[f.name].disaster for f in facts} - {""})),
         scope=labels.scope,
         task=labels.task,
         logits=labels.channels,

@@ -98,7 +98,8 @@ def _with_labels(root: Path, found: Found, scenes: Mapping[str, tuple[Path, ...]
         try:
             if labels[stem] not in meanings:
                 meanings[labels[stem]] = _meanings(labels[stem], sources, found)
-            cases = _windows(Case(name=stem, images=scenes[stem], mask=labels[stem]), sources, described.window)
+            scene = Case(name=stem, images=scenes[stem], mask=labels[stem], disaster=_disaster(described, stem))
+            cases = _windows(scene, sources, described.window)
         except InputError as error:
             message, _, remedy = str(error).rpartition("; ")
             found.findings.append(
@@ -119,6 +120,11 @@ def _with_labels(root: Path, found: Found, scenes: Mapping[str, tuple[Path, ...]
     found.ignore = -1 if IGNORE in values else IGNORE
     if len(used) == 1 and len(found.cases) > 1:
         _divide(found, used[0])
+
+
+def _disaster(described: Description, scene: str) -> str:
+    told = described.disaster
+    return told if isinstance(told, str) else told.get(scene, "")
 
 
 def _labels(root: Path, described: Description, stems: Sequence[str], suffixes: Sequence[str]) -> dict[str, Path]:

@@ -56,7 +56,7 @@ def open_dataset(path: str | Path, *, group: str | None = None, classes: Sequenc
     """Find pairs of images and masks, or images with one class each, their classes and groups.
 
     Understands a ``manifest.csv`` (any image columns, whose channels are stacked; ``mask``, or ``label``, the class of
-    the whole image; optional ``name``, ``group``, ``split``, ``source``), ISIC pairs (``x.jpg`` with
+    the whole image; optional ``name``, ``group``, ``split``, ``source``, ``disaster``), ISIC pairs (``x.jpg`` with
     ``x_segmentation.png``, in one folder or two, also the official training, validation and test folders), ``images/``
     beside ``masks/`` (and many synonyms, also within ``train/``, ``val/``, ``test/`` or with those inside them),
     ``x.png`` beside ``x_mask.png``, scans as the Medical Segmentation Decathlon, nnU-Net and BraTS keep them
@@ -176,10 +176,10 @@ def _manifest_layout(root: Path) -> Found | None:
 
 
 def _manifest(root: Path, path: Path) -> Found:
-    rows = read_rows(path, known=("mask", "group", "split", "name", "image", "label", "source"))
+    rows = read_rows(path, known=("mask", "group", "split", "name", "image", "label", "source", "disaster"))
     columns = list(rows[0])
     # The name of a class may be that of the folder of its images, so that only endings tell files here.
-    told = {c for c in ("label", "source") if c in columns and not any(_is_image(row[c]) for row in rows)}
+    told = {c for c in ("label", "source", "disaster") if c in columns and not any(_is_image(row[c]) for row in rows)}
     if "mask" not in columns and "label" not in told:
         raise DataError(
             f"{path} has no column 'mask', found {', '.join(columns)}; name the column of the masks so, or 'label' the "
@@ -216,6 +216,7 @@ def _manifest(root: Path, path: Path) -> Found:
             split=split,
             label=names.index(row["label"]) if names and row["label"] else None,
             source=row["source"] if "source" in told else "",
+            disaster=row["disaster"] if "disaster" in told else "",
         )
         found.cases.append(case)
         for file in (*files, mask) if mask is not None or found.scope == "image" else ():

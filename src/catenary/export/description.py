@@ -83,6 +83,7 @@ def _input(card: Card, opened: Opened) -> dict[str, Any]:
         "channels": recipe.model.channels,
         "channel_names": list(card.channel_names),
         "rank": recipe.model.rank,
+        "disasters": list(recipe.model.disasters),
         "dates": 1 if recipe.model.fusion == "none" else 2,
         "slices": recipe.model.slices,
         "dtype": card.dtype,
@@ -105,8 +106,8 @@ def _sides(card: Card, opened: Opened) -> dict[str, Any]:
     rank = card.recipe.model.rank
     if card.labels.scope == "image":
         return {
-            "framed": True, "multiple": [1] * rank, "least": [1] * rank, "tile": list(card.recipe.sample.patch),
-            "overlap": [0] * rank, "halo": [0] * rank,
+            "framed": True, "frame": list(card.recipe.sample.patch), "multiple": [1] * rank, "least": [1] * rank,
+            "tile": list(card.recipe.sample.patch), "overlap": [0] * rank, "halo": [0] * rank,
         }  # fmt: skip
     from catenary.geometry import axes_of
     from catenary.predict.backends import least_sides
@@ -116,6 +117,7 @@ def _sides(card: Card, opened: Opened) -> dict[str, Any]:
     tiling = predictor.tiling((_LARGE,) * rank)
     return {
         "framed": False,
+        "frame": list(predictor.frame(rank)),
         "multiple": [axis.multiple for axis in axes_of(**card.recipe.model.model_dump())],
         "least": list(least_sides(card)),
         "tile": list(tiling.tile[-rank:]),

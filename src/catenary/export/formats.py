@@ -21,6 +21,7 @@ from catenary.export.drift import Drift
 from catenary.export.graphs import OnnxFile, halved, stamp_onnx, write_onnx
 from catenary.export.openvino_files import OpenVinoFile, stamp_openvino, write_openvino
 from catenary.export.original import Forward, Original, answers
+from catenary.export.passing import pass_integers
 from catenary.predict.backends import TorchEngine
 from catenary.predict.card import load_card, load_weights
 from catenary.predict.hdf5 import write_hdf5
@@ -75,7 +76,9 @@ def _make_onnx(original: Original, precision: str, target: Path) -> None:
     if precision == "fp16":
         halved(whole, target)
     elif precision == "int8":
-        _in_integers(original, whole, target)
+        rough = target.with_name("rough.onnx")
+        _in_integers(original, whole, rough)
+        pass_integers(rough, target)
 
 
 def _make_openvino(original: Original, precision: str, target: Path) -> None:

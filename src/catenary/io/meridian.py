@@ -13,7 +13,7 @@ from catenary.errors import InputError
 if TYPE_CHECKING:
     from pyproj import Transformer
 
-__all__ = ["Box", "box_in", "brought_into", "in_degrees", "stop_beyond_the_edge", "turned"]
+__all__ = ["Box", "box_in", "brought_into", "in_degrees", "meet", "stop_beyond_the_edge", "turned"]
 
 #: West, south, east, north.
 Box = tuple[float, float, float, float]
@@ -48,6 +48,20 @@ def box_in(crs: str, other: str, box: Box) -> Box:
     if not np.isfinite((west, south, east, north)).all():
         raise InputError(f"the image has no place in the CRS of the polygons ({_short(crs)}); check the CRS of both")
     return west, south, east + 360 * (west > east and in_degrees(crs)), north
+
+
+def meet(box: Box, crs: str, other_box: Box, other: str) -> bool:
+    """Whether a box of `crs` and a box of `other` have a place in common.
+
+    Raises:
+        InputError: There is no way from one to the other there.
+
+    >>> meet((-180, -18, -179.9, -17.9), "EPSG:4326", (800_000, 8e6, 840_000, 8.01e6), "EPSG:32760")
+    True
+    """
+    west, south, east, north = box_in(crs, other, other_box)
+    turns = (-360, 0, 360) if in_degrees(crs) else (0,)
+    return south <= box[3] and north >= box[1] and any(west + t <= box[2] and east + t >= box[0] for t in turns)
 
 
 def brought_into(crs: str, other: str, xy: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,10 +1,9 @@
-"""Vector files of outlines: layers of any format are opened, files are written in batches, whole or not at all."""
+"""Vector files of outlines, written in batches, whole or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.errors import InputError, OutputError, near_match
+from catenary.errors import OutputError
 from catenary.io.files import atomic
+from catenary.io.layers import Layer
 from catenary.io.outlines import Outlines, geo_extra
 
-__all__ = ["FORMATS", "LAYER", "Layer", "OutlineFile", "open_layer", "outline_file"]
+__all__ = ["FORMATS", "LAYER", "OutlineFile", "outline_file"]
 
 #: Vector formats that are written, by their endings.
 FORMATS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
@@ -26,90 +26,6 @@ LAYER = "buildings"
 _ID, _OUTLINE = "catenary_id", "catenary_outline"
 #: Rows that are written at a time.
 _BATCH = 1 << 14
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """A layer of polygons in a vector file.
-
-    Attributes:
-        path: The file.
-        name: The layer.
-        crs: Coordinate reference system as authority code or WKT.
-        count: Number of features.
-        bounds: Least x, least y, largest x, largest y in `crs`.
-        columns: Names of the attributes.
-        kind: Type of the geometries, as the file declares it.
-    """
-
-    path: Path
-    name: str
-    crs: str
-    count: int
-    bounds: tuple[float, float, float, float]
-    columns: tuple[str, ...]
-    kind: str
-
-
-def open_layer(path: str | Path, *, layer: str | None = None, crs: str | None = None) -> Layer:
-    """Look at a layer of polygons in any vector file.
-
-    Args:
-        path: GeoPackage, FlatGeobuf, GeoJSON, Shapefile and what else GDAL reads.
-        layer: Its name, where the file has several.
-        crs: Its coordinate reference system where the file states none, for example ``"EPSG:32637"``.
-
-    Raises:
-        InputError: It cannot be read, has several layers, no features, no polygons, no CRS or another than `crs`, or
-            columns that differ in case only.
-        MissingExtra: pyogrio or pyproj is not installed.
-    """
-    with geo_extra():
-        import pyogrio
-        from pyproj import CRS
-        from pyproj.exceptions import CRSError
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"there is no file {path}; give a vector file, such as a GeoPackage")
-    with _reading(path):
-        layers = {str(name): kind for name, kind in pyogrio.list_layers(path)}
-        choice = [layer] if layer is not None else [name for name, kind in layers.items() if kind is not None]
-        if layer is not None and layer not in layers:
-            raise InputError(f"{path} has no layer '{layer}'; {near_match(layer, layers)}")
-        if len(choice) > 1:
-            raise InputError(f"{path} has {len(choice)} layers ({', '.join(choice)}); name one of them")
-        if not choice or layers[choice[0]] is None:
-            raise InputError(f"{path} holds no geometries, only a table; give a layer of polygons")
-        info = pyogrio.read_info(path, layer=choice[0], force_feature_count=True, force_total_bounds=True)
-    kind, columns = str(info["geometry_type"]), tuple(str(name) for name in info["fields"])
-    doubles = [name for name in columns if [other.lower() for other in columns].count(name.lower()) > 1]
-    try:
-        stated, given = (CRS(name) if name else None for name in (info["crs"], crs))
-    except CRSError as error:
-        raise InputError(f"'{crs}' is no coordinate reference system; give one such as EPSG:32637") from error
-    problem = ""
-    if not info["features"]:
-        problem = f"{path} has no features in layer '{choice[0]}'; give a layer of polygons"
-    elif "Point" in kind or "Line" in kind:
-        problem = f"{path} holds {kind} features; give a layer of polygons"
-    elif stated is None and given is None:
-        problem = f"{path} states no coordinate reference system; name it, as in EPSG:32637"
-    elif stated is not None and given is not None and not stated.equals(given, ignore_axis_order=True):
-        problem = f"{path} states {info['crs']}, found {crs} given; leave it out, or correct the file"
-    elif doubles:
-        problem = f"{path} has columns that differ in case only ({', '.join(doubles)}); rename one of them"
-    if problem:
-        raise InputError(problem)
-    left, bottom, right, top = info["total_bounds"]
-    return Layer(
-        path=path,
-        name=choice[0],
-        crs=str(info["crs"] or crs),
-        count=int(info["features"]),
-        bounds=(float(left), float(bottom), float(right), float(top)),
-        columns=columns,
-        kind=kind,
-    )
 
 
 class OutlineFile:
@@ -274,14 +190,3 @@ def outline_file(path: str | Path, *, crs: str, own: Layer | None = None) -> Ite
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    try:
-        yield
-    except (DataSourceError, DataLayerError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{path} cannot be read ({reason}); copy it again from its source") from error

@@ -112,6 +112,14 @@ class Raster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Least x, least y, largest x, largest y of its corners, in its CRS."""
+        a, b, c, d, e, f = self.grid.affine or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+        height, width = self.shape
+        xs, ys = ([u * x + v * y + w for x in (0, width) for y in (0, height)] for u, v, w in ((a, b, c), (d, e, f)))
+        return min(xs), min(ys), max(xs), max(ys)
+
     def close(self) -> None:
         """Give the file back."""
         self._source.close()

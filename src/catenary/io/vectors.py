@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from catenary.errors import InputError, MissingExtra, near_match
+from catenary.errors import InputError, near_match
 from catenary.io.areas import fill, only_areas, repair
+from catenary.io.layers import Layer, open_layer, reading
 from catenary.io.meridian import Box, box_in, brought_into, in_degrees, stop_beyond_the_edge, turned
 from catenary.io.polygons import DAMAGE
 from catenary.types import IGNORE, Grid
@@ -29,8 +29,6 @@ COLUMNS = ("subtype", "damage", "damage_gra", "damage_grade", "grade", "class")
 
 #: Polygons read at a time where all are looked at.
 _BATCH = 100_000
-#: Parts of the names of geometries that may be areas.
-_POLYGONAL = ("Polygon", "Surface", "Collection", "Unknown")
 #: Degrees from the 180th meridian within which polygons that cross it are looked for.
 _NEAR = 0.1
 
@@ -80,22 +78,10 @@ class Vectors:
         indexed: Whether the file has a spatial index; without one it is read whole, once.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        layer: str,
-        crs: str,
-        count: int,
-        bounds: Box,
-        columns: tuple[str, ...],
-        column: str | None,
-        grades: Mapping[str, int] | None,
-        indexed: bool,
-    ) -> None:
-        self.path, self.layer, self.crs = path, layer, crs
-        self.count, self.bounds, self.columns = count, bounds, columns
-        self.column, self.indexed = column, indexed
+    def __init__(self, layer: Layer, *, column: str | None = None, grades: Mapping[str, int] | None = None) -> None:
+        self.path, self.layer, self.crs = layer.path, layer.name, layer.crs
+        self.count, self.bounds, self.columns, self.indexed = layer.count, layer.bounds, layer.columns, layer.indexed
+        self.column = _column(layer.path, layer.columns, column)
         self.grades = DAMAGE if grades is None else dict(grades)
         self._numbers = grades is None  # whole numbers are classes themselves unless somebody says what they mean
         self._known = {_plain(word): value for word, value in self.grades.items()}
@@ -235,7 +221,7 @@ class Vectors:
         from pyogrio.raw import read
 
         columns = [] if self.column is None else [self.column]
-        with _reading(self.path):
+        with reading(self.path):
             _, ids, binary, fields = read(
                 self.path, layer=self.layer, columns=columns, force_2d=True, return_fids=True, **how
             )
@@ -299,51 +285,10 @@ def open_vectors(
            [0, 0, 4, 4, 0],
            [0, 0, 0, 0, 0]], dtype=uint8)
     """
-    try:
-        import pyogrio
-        import pyproj  # noqa: F401
-        import shapely  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(str(error.name), "geo") from None
-    path = Path(path)
     wrong = {word: value for word, value in (grades or {}).items() if not 1 <= value <= IGNORE}
     if wrong:
         raise InputError(f"grades must be from 1 to 255, found {wrong}; give other numbers")
-    if not path.is_file():
-        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise InputError(f"{problem}; give a file of polygons, such as a GeoPackage")
-    with _reading(path):
-        layers = [(str(name), str(kind)) for name, kind in pyogrio.list_layers(path)]
-    layer = _layer(path, layers, layer)
-    with _reading(path):
-        info = pyogrio.read_info(path, layer=layer, force_feature_count=True, force_total_bounds=True)
-    if not info["features"] or info["total_bounds"] is None:
-        raise InputError(f"{path} holds no polygons (0 features in the layer '{layer}'); export it again")
-    columns = tuple(str(name) for name in info["fields"])
-    return Vectors(
-        path,
-        layer=layer,
-        crs=_crs_of(path, info["crs"], crs),
-        count=int(info["features"]),
-        bounds=info["total_bounds"],
-        columns=columns,
-        column=_column(path, columns, column),
-        grades=grades,
-        indexed=bool(info["capabilities"]["fast_spatial_filter"]),
-    )
-
-
-def _layer(path: Path, layers: Sequence[tuple[str, str]], wanted: str | None) -> str:
-    if wanted is not None and wanted not in dict(layers):
-        raise InputError(f"{path} has no layer '{wanted}'; {near_match(wanted, dict(layers))}")
-    chosen = [(name, kind) for name, kind in layers if wanted in (None, name)]
-    areas = [name for name, kind in chosen if any(part in kind for part in _POLYGONAL)]
-    if not areas:
-        found = ", ".join(f"{kind}s in '{name}'" for name, kind in chosen) or "no layer"
-        raise InputError(f"{path} holds no polygons ({found}); give a layer of polygons")
-    if len(areas) > 1:
-        raise InputError(f"{path} has {len(areas)} layers of polygons ({', '.join(areas)}); name one as `layer`")
-    return areas[0]
+    return Vectors(open_layer(path, layer=layer, crs=crs), column=column, grades=grades)
 
 
 def _column(path: Path, columns: Sequence[str], wanted: str | None) -> str | None:
@@ -353,24 +298,6 @@ def _column(path: Path, columns: Sequence[str], wanted: str | None) -> str | Non
     if wanted and wanted not in columns:
         raise InputError(f"{path} has no column '{wanted}'; {near_match(wanted, columns)}")
     return wanted or None
-
-
-def _crs_of(path: Path, stated: str | None, given: str | None) -> str:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        wanted = None if given is None else CRS.from_user_input(given)
-    except CRSError as error:
-        raise InputError(f"'{given}' is no coordinate reference system; give one such as EPSG:4326") from error
-    found = None if stated is None else CRS.from_user_input(stated)
-    if found is not None and wanted is not None and not found.equals(wanted, ignore_axis_order=True):
-        raise InputError(f"{path} states {stated}, found {given} given; leave it out, or correct the file")
-    crs = found or wanted
-    if crs is None:
-        raise InputError(f"{path} states no coordinate reference system; name it, as in EPSG:4326")
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.to_wkt()
 
 
 def _plain(word: object) -> str:
@@ -391,15 +318,3 @@ def _pixels_of(xy: NDArray[np.float64], affine: Sequence[float]) -> NDArray[np.f
     a, b, c, d, e, f = affine
     x, y = xy[:, 0] - c, xy[:, 1] - f
     return np.stack([e * x - b * y, a * y - d * x], axis=1) / (a * e - b * d)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    from pyogrio.errors import DataSourceError
-    from shapely.errors import ShapelyError
-
-    try:
-        yield
-    except (DataSourceError, ShapelyError, RuntimeError, OSError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{path} cannot be read ({reason}); copy it again from its source") from error

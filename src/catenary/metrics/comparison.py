@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catenary.errors import InputError
+from catenary.metrics.damage import compare_damage
 from catenary.metrics.intervals import (
     draw_groups,
     group_index,
@@ -86,6 +87,7 @@ def compare(a: Evaluation, b: Evaluation, *, names: tuple[str, str] = ("a", "b")
             known.any(axis=1).sum(axis=0),
             sure,
         ),
+        damage=compare_damage(a.damage, b.damage, seed=seed) if a.damage and b.damage else {},
         conventions=_CONVENTIONS | {key: a.conventions[key] for key in metrics if key in a.conventions},
     )
 

@@ -20,11 +20,18 @@ from catenary.io.polygons import DAMAGE
 from catenary.metrics.counts import Counts, confusion_matrix, dice
 from catenary.metrics.intervals import draw_groups, group_index, percentile_interval, sum_groups
 from catenary.metrics.objects import find_overlaps
-from catenary.metrics.results import DamageBuildings, DamagePixels, DamageScores, Interval
+from catenary.metrics.results import (
+    DamageBuildings,
+    DamageCase,
+    DamagePixels,
+    DamageScores,
+    Difference,
+    Interval,
+)
 from catenary.metrics.summary import interval_of
 from catenary.types import IGNORE
 
-__all__ = ["DamageScorer", "count_buildings", "damage_f1", "has_damage_grades", "xview2_score"]
+__all__ = ["DamageScorer", "compare_damage", "count_buildings", "damage_f1", "has_damage_grades", "xview2_score"]
 
 Array = NDArray[Any]
 
@@ -213,8 +220,75 @@ class DamageScorer:
             shares={grade: _finite(p) for grade, p in zip(grades, shares, strict=True)},
             trivial_f1={grade: _finite(2 * p / (1 + p)) for grade, p in zip(grades, shares, strict=True)},
             absent=[grade for grade, n in zip(grades, on_grade, strict=True) if n == 0],
+            cases=[
+                DamageCase(name=name, group=row.group, pixels=row.pixels.tolist(), buildings=row.buildings.tolist())
+                for name, row in sorted(self.rows.items())
+            ],
             conventions=CONVENTIONS,
         )
+
+
+def compare_damage(a: DamageScores, b: DamageScores, *, seed: int = 0) -> dict[str, Difference]:
+    """Differences ``b - a`` of the scores of two answers to the same images, of counts added up over all of them.
+
+    The intervals are paired: each resample draws the same groups for both.
+
+    Args:
+        a: Scores of one answer.
+        b: Of the other.
+        seed: Of the bootstrap.
+
+    Returns:
+        xView2 score, localisation, damage, F1 of each grade on true buildings, and of whole buildings the localisation
+        and the share with the right grade, by name. Empty where the grades or cases are others, or were not kept.
+
+    >>> labels = LabelSet(names=("background", "no-damage", "destroyed"))
+    >>> truth = np.array([[0, 1, 1, 0, 2, 2]], np.uint8)
+    >>> scorers = [DamageScorer(labels), DamageScorer(labels)]
+    >>> for scorer, answer in zip(scorers, (np.minimum(truth, 1), truth), strict=True):
+    ...     scorer.add("x", "", truth, answer)
+    >>> found = compare_damage(*(scorer.result() for scorer in scorers))
+    >>> round(found["F1 destroyed"].value, 3), found["localisation"].value
+    (1.0, 0.0)
+    """
+    names = a.buildings.confusion_names
+    one, other = ({case.name: case for case in scores.cases} for scores in (a, b))
+    if not one or one.keys() != other.keys() or names != b.buildings.confusion_names:
+        return {}
+    index, groups = group_index([one[name].group for name in one])
+    draws = draw_groups(groups, rng=np.random.default_rng(seed))
+    values, drawn = [], []
+    for cases in (one, other):
+        pixels, buildings = (
+            _sample(np.array([getattr(cases[name], what) for name in one], np.int64), index, draws, len(one))
+            for what in ("pixels", "buildings")
+        )
+        held = pixels.total[1:].sum(axis=1) > 0
+        values.append(_compared(pixels.total, buildings.total, held))
+        if pixels.drawn is not None and buildings.drawn is not None:
+            drawn.append(_compared(pixels.drawn, buildings.drawn, held))
+    low, high = percentile_interval(drawn[1] - drawn[0]) if drawn else (values[0] * np.nan,) * 2
+    titles = ("xView2 score", "localisation", "damage", *(f"F1 {grade}" for grade in names[1:]), "buildings found",
+              "buildings graded right")  # fmt: skip
+    return {
+        title: _difference(before, after, least, most, len(one))
+        for title, before, after, least, most in zip(titles, *values, low, high, strict=True)
+        if np.isfinite((before, after)).all()
+    }
+
+
+def _compared(pixels: Array, buildings: Array, held: Array) -> Array:
+    """The scores of `compare_damage` along the last axis."""
+    score, _, localisation, damage = np.moveaxis(_heads(pixels, held), -1, 0)
+    found = np.stack([_localisation(buildings), _accuracy(buildings)], axis=-1)
+    return np.concatenate([np.stack([score, localisation, damage], axis=-1), _on_buildings(pixels), found], axis=-1)
+
+
+def _difference(a: float, b: float, low: float, high: float, n: int) -> Difference:
+    better = "b" if low > 0 else "a" if high < 0 else "unclear"
+    return Difference(
+        a=float(a), b=float(b), value=float(b - a), low=_finite(low), high=_finite(high), n=n, better=better
+    )
 
 
 class _Sample(NamedTuple):

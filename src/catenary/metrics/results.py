@@ -119,6 +119,15 @@ class DamageBuildings(_Frozen):
     confusion_names: list[str] = Field(description="class of each row and column of `confusion`")
 
 
+class DamageCase(_Frozen):
+    """What was counted of one image, so that two answers can be compared on the same images."""
+
+    name: str
+    group: str
+    pixels: list[list[int]] = Field(description="pixels[true class][predicted class]")
+    buildings: list[list[int]] = Field(description="buildings, the same; row 0 the false alarms, column 0 the missed")
+
+
 class DamageScores(_Frozen):
     """How well grades of building damage were told; see `catenary.metrics.damage`."""
 
@@ -130,6 +139,7 @@ class DamageScores(_Frozen):
         description="grade -> 2p / (1 + p), its F1 on true buildings when all of them are given it"
     )
     absent: list[str] = Field(description="grades that no true pixel holds")
+    cases: list[DamageCase] = Field([], description="what was counted of every image")
     conventions: dict[str, str] = Field(description="what was done, for people")
 
 
@@ -158,6 +168,9 @@ class Comparison(_Frozen):
     groups: int
     classes: dict[str, dict[str, Difference]]
     mean: dict[str, Difference]
+    damage: dict[str, Difference] = Field(
+        {}, description="scores of damage grades, of counts added up over all images; {} where one has none"
+    )
     conventions: dict[str, str]
 
     def __str__(self) -> str:

@@ -43,6 +43,7 @@ def comparison_rows(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> l
     for target, scores in tables.items():
         shown = [key for key in metrics if key in scores]
         rows += [[target, METRICS[key].title, *_cells(scores[key], comparison)] for key in shown]
+    rows += [["damage", title, *_cells(found, comparison)] for title, found in comparison.damage.items()]
     return rows
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -161,7 +162,9 @@ def _for_two_dates(name: str, settings: dict[str, object]) -> nn.Module:
     """A network of `MODELS` that sees each of two dates by itself."""
     if name in CLASSIFIERS:
         raise ConfigError(f"'{name}' answers for whole images of one date; set model.fusion to none")
+    disasters: Any = settings.get("disasters", ())
     channels, classes = (int(str(settings.get(key, default))) for key, default in (("channels", 6), ("classes", 5)))
+    channels -= len(disasters)
     if channels % 2:
         raise ConfigError(
             f"two dates have an even number of channels together, found {channels}; set model.fusion none"
@@ -169,10 +172,11 @@ def _for_two_dates(name: str, settings: dict[str, object]) -> nn.Module:
     if settings.get("deep_supervision"):
         raise ConfigError("two dates have one answer without side outputs; set model.deep_supervision to false")
     known = inspect.signature(pick(MODELS, name, "network")).parameters
-    own = {key: value for key, value in settings.items() if key not in ("fusion", "channels", "classes")}
-    style = {key: own.get(key, known[key].default) for key in ("norm", "activation", "init")}
+    own = {key: value for key, value in settings.items() if key not in ("fusion", "channels", "classes", "disasters")}
+    style: dict[str, Any] = {key: own.get(key, known[key].default) for key in ("norm", "activation", "init")}
     network = build(name, channels=channels // 2, classes=2, **own)
-    return Siamese(network, classes=classes, fusion=settings["fusion"], **style)  # type: ignore[arg-type]
+    fusion: Any = settings["fusion"]
+    return Siamese(network, classes=classes, fusion=fusion, disasters=disasters, **style)
 
 
 def literals(name: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,10 +43,14 @@ class Siamese(nn.Module):
         classes: Background, then the grades of damage: at least 2.
         fusion: What the head sees. ``"decision"``: the network's logits of both dates. ``"feature"``: its last features
             of both dates and their difference.
+        disasters: Types of disaster that the head may be told, as further channels after those of both dates: 1 in that
+            of the type, 0 in the others, everywhere alike. They scale and shift the head's features (Perez et al. 2018,
+            arXiv:1709.07871); all 0, for a type that is not known, changes nothing.
         norm, activation, init: Of the head.
 
     Attributes:
-        channels: Of both dates together.
+        channels: Of both dates together, and those that tell the disaster.
+        disasters: See above.
 
     Raises:
         ConfigError: On another fusion, an unpadded network, or too few classes.
@@ -56,8 +61,8 @@ class Siamese(nn.Module):
     """
 
     def __init__(
-        self, network: Any, *, classes: int, fusion: str = "feature", norm: str = "batch", activation: str = "relu",
-        init: str = "he",
+        self, network: Any, *, classes: int, fusion: str = "feature", disasters: Sequence[str] = (),
+        norm: str = "batch", activation: str = "relu", init: str = "he",
     ) -> None:  # fmt: skip
         super().__init__()
         if fusion not in FUSIONS[1:]:
@@ -67,7 +72,8 @@ class Siamese(nn.Module):
         if network.geometry.valid:
             raise ConfigError(f"model.fusion = '{fusion}' takes padded networks; set model.padding to 'zeros'")
         self.network = network
-        self.rank, self.channels, self.classes, self.fusion = network.rank, 2 * network.channels, classes, fusion
+        self.rank, self.classes, self.fusion, self.disasters = network.rank, classes, fusion, tuple(disasters)
+        self.channels = 2 * network.channels + len(self.disasters)
         self.geometry, self.scales = network.geometry, ((1,) * network.rank,)
         self.reach = None if network.reach is None else network.reach + 2  # two convolutions of 3 pixels
         finest = network.head.in_channels
@@ -77,6 +83,9 @@ class Siamese(nn.Module):
         self.head = convolution(self.rank, self.judge.outputs, classes - 1, 1)
         for part in (self.judge, self.head):
             initialise(part, init)
+        if self.disasters:
+            self.told = nn.Linear(len(self.disasters), 2 * self.judge.outputs, bias=False)
+            nn.init.zeros_(self.told.weight)
 
     @property
     def encoder(self) -> nn.Module:
@@ -94,15 +103,19 @@ class Siamese(nn.Module):
 
     def both_dates(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b 1 h w"]]:
         """The answer of `forward`, and the logit of a building that still stands on the later date."""
-        number, half = x.shape[0], self.channels // 2
-        both = torch.cat([x[:, :half], x[:, half:]])
+        number, half = x.shape[0], self.network.channels
+        both = torch.cat([x[:, :half], x[:, half : 2 * half]])
         features = self.network.features(self.network.widened(both))[0]
         outlines = self.network.head(features)
         seen = [outlines[:number], outlines[number:]]
         if self.fusion == "feature":
             before, after = features[:number], features[number:]
             seen = [before, after, after - before]
-        grades = self.head(self.judge(torch.cat(seen, 1)))
+        judged = self.judge(torch.cat(seen, 1))
+        if self.disasters:
+            scale, shift = self.told(x[:, 2 * half :, 0, 0])[..., None, None].chunk(2, 1)
+            judged = judged * (1 + scale) + shift
+        grades = self.head(judged)
         odds = outlines[:, 1:] - outlines[:, :1]
         before, after = odds[:number], odds[number:]
         joint = torch.cat([F.logsigmoid(-before), F.logsigmoid(before) + grades.log_softmax(1)], 1)

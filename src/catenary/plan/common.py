@@ -41,9 +41,14 @@ def network_ends(choices: Choices, data: Fingerprint) -> None:
     """Decide how many channels enter and leave."""
     slices = choices.recipe.model.slices if data.rank == 3 and choices.recipe.model.rank == 2 else 1
     told = "the images are grey" if data.channels == 1 else f"the images have {data.channels} channels"
-    choices.decide(
-        {"model.channels": data.channels * slices}, told + (f", {slices} slices are seen at once" if slices > 1 else "")
-    )
+    if slices > 1:
+        told += f", {slices} slices are seen at once"
+    if choices.recipe.data.disasters:
+        choices.decide({"model.disasters": data.disasters}, "the types of disaster of the training cases")
+    kinds = len(choices.recipe.model.disasters)
+    if kinds:
+        told += f", and {kinds} more tell the type of disaster"
+    choices.decide({"model.channels": data.channels * slices + kinds}, told)
     what = {
         "binary": f"{'two classes' if data.scope == 'image' else 'one class beside background'}: one logit through a "
         "sigmoid",
@@ -179,7 +184,14 @@ def check(recipe: Recipe, data: Fingerprint) -> None:
     elif recipe.model.slices % 2 == 0:
         problems.append(f"model.slices = {recipe.model.slices} has no middle; take an odd number")
     seen = recipe.model.slices if data.rank > recipe.model.rank else 1
-    if recipe.model.channels != data.channels * seen:
+    if recipe.data.disasters and not recipe.model.disasters:
+        problems.append(
+            "data.disasters is set but no training case states its type of disaster; add a column 'disaster' to the "
+            "manifest, or leave it out"
+        )
+    if recipe.model.disasters and recipe.model.fusion == "none":
+        problems.append("model.disasters are told to a network for two dates; set model.fusion=feature")
+    if recipe.model.channels != data.channels * seen + len(recipe.model.disasters):
         problems.append(f"model.channels = {recipe.model.channels} but the images have {data.channels}; leave it out")
     if recipe.model.classes != data.logits:
         problems.append(f"model.classes = {recipe.model.classes} but this data set needs {data.logits}; leave it out")

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError, near_match
-from catenary.io.outline_files import Layer, open_layer, outline_file
+from catenary.io.layers import Layer, open_layer
+from catenary.io.outline_files import outline_file
 from catenary.io.outlines import Outlines, geo_extra, ground_areas, ground_frame, reproject, to_pixels, to_world
 from catenary.io.raster import Raster, open_raster
 from catenary.predict.components import OUTLINES, Components, draw

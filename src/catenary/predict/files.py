@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from catenary.errors import CatenaryError, InputError, OutputError, writing
 from catenary.io import VOLUME_WRITERS, ending, find_images, is_series, orientation, read_image, stem
 from catenary.io.dicomseg import write_dicom_seg
 from catenary.io.files import atomic
+from catenary.predict.large import is_large, predict_large
 from catenary.predict.measure import COLUMNS
 from catenary.predict.prediction import Prediction
 from catenary.predict.predictor import Predictor
@@ -115,6 +116,7 @@ def predict_files(
     probability: bool = False,
     overlay: bool = False,
     dicom_seg: bool = False,
+    model: Path | None = None,
     progress: Progress = silent,
 ) -> list[PredictionRecord]:
     """Segment every input and write ``<name>_mask`` and ``measurements.csv`` (and ``quantities.csv`` where the recipe
@@ -129,6 +131,8 @@ def predict_files(
         out: Folder for the results.
         probability, overlay: Write the probabilities, and the mask over the image.
         dicom_seg: Write the masks of DICOM series as DICOM segmentations, too.
+        model: Run or file of the model. With it, georeferenced images of very many pixels are done row by row, see
+            `catenary.predict.large`.
         progress: Called after each input.
 
     Raises:
@@ -139,10 +143,15 @@ def predict_files(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     records: list[PredictionRecord] = []
+    large = {one.name for one in every if model is not None and not overlay and is_large(one.files[0], predictor)}
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         waiting = []
-        for done, (one, image) in enumerate(_read_ahead(every, reader, predictor), start=1):
+        for done, (one, image) in enumerate(_read_ahead(every, reader, predictor, large), start=1):
             try:
+                if image is None:
+                    assert model is not None
+                    records.append(_streamed(predictor, model, one, out, probability, progress))
+                    continue
                 if isinstance(image, CatenaryError):
                     raise image
                 found = predictor(image, probability=probability)
@@ -188,15 +197,30 @@ def _channels(predictor: Predictor) -> tuple[str, ...]:
 
 
 def _read_ahead(
-    inputs: Sequence[Input], reader: ThreadPoolExecutor, predictor: Predictor
-) -> Iterator[tuple[Input, Image | CatenaryError]]:
-    """Each input and its pixels, or why they cannot be had."""
-    pending = reader.submit(_try_read, inputs[0], predictor)
+    inputs: Sequence[Input], reader: ThreadPoolExecutor, predictor: Predictor, large: Collection[str]
+) -> Iterator[tuple[Input, Image | CatenaryError | None]]:
+    """Each input and its pixels, or why they cannot be had; None for one that is too large."""
+
+    def read(one: Input) -> Image | CatenaryError | None:
+        return None if one.name in large else _try_read(one, predictor)
+
+    pending = reader.submit(read, inputs[0])
     for index, one in enumerate(inputs):
         image = pending.result()
         if index + 1 < len(inputs):
-            pending = reader.submit(_try_read, inputs[index + 1], predictor)
+            pending = reader.submit(read, inputs[index + 1])
         yield one, image
+
+
+def _streamed(
+    predictor: Predictor, model: Path, one: Input, out: Path, probability: bool, progress: Progress
+) -> PredictionRecord:
+    mask, measurements, warnings = predict_large(
+        predictor, model, one.files[0], out, one.name, probability=probability, progress=progress
+    )
+    return PredictionRecord(
+        source=one.source, mask=mask, warnings=warnings, measurements=measurements, engine=predictor.engine.name
+    )
 
 
 def _try_read(one: Input, predictor: Predictor) -> Image | CatenaryError:

@@ -33,7 +33,7 @@ from catenary.predict.prepare import Coefficients
 from catenary.predict.tiles import Tiling
 from catenary.types import IGNORE, Progress, silent
 
-__all__ = ["MosaicFiles", "MosaicJob", "begin_mosaic", "finish_mosaic", "predict_rows", "rows_left"]
+__all__ = ["UNFINISHED", "MosaicFiles", "MosaicJob", "begin_mosaic", "finish_mosaic", "predict_rows", "rows_left"]
 
 UNFINISHED, STATE = "unfinished", "state.json"
 #: Longer side of the overview that tells the colours of a scene.
@@ -133,6 +133,11 @@ def begin_mosaic(
             f"this model brings images to {predictor.card.recipe.prepare.size} pixels, which a mosaic has not; train "
             "one with --set prepare.size=0"
         )
+    if weight := predictor.card.recipe.predict.refine:
+        raise ConfigError(
+            f"this model refines its outlines (predict.refine = {weight:g}), which is not done for a mosaic; train one "
+            "with --set predict.refine=0"
+        )
     if predictor.card.labels.task == "overlapping":
         raise ConfigError(
             f"a mosaic gets one class a pixel, but {', '.join(predictor.card.labels.regions)} overlap; cut it into "
@@ -144,6 +149,7 @@ def begin_mosaic(
         "images": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in images if path.is_file()],
         "alignment": None if alignment is None else hashlib.sha256(alignment.read_bytes()).hexdigest(),
         "tiles": [*predictor.tile_settings],
+        "disaster": predictor.disaster,
     }
     job = MosaicJob(
         images=images, crs=crs or (None,) * len(images), alignment=alignment, folder=out / UNFINISHED, shape=(0, 0),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.errors import ConfigError, ModelError
+from catenary.errors import ConfigError, ModelError, near_match
 from catenary.geometry import axes_of
 from catenary.predict.backends import Engine, least_sides
 from catenary.predict.bands import averaged, body_box, cropped, placed, slabs
@@ -24,8 +24,9 @@ from catenary.predict.frames import in_frame, margins, widened
 from catenary.predict.inputs import as_image, doubts
 from catenary.predict.measure import drop_small, measure
 from catenary.predict.prediction import Prediction, paint_regions
-from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, working_shape
+from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, told_of, working_shape
 from catenary.predict.quantities import quantities
+from catenary.predict.refine import refined
 from catenary.predict.resample import resample_bands, running_argmax
 from catenary.predict.tiles import Rows, Tiling, blend, in_memory, pad_to
 from catenary.types import IGNORE, Image
@@ -54,13 +55,16 @@ class Predictor:
             for the whole image (for networks whose normalisation does not look at the whole image).
         tile: Size of a tile ``(h, w)``; the recipe's when None.
         others: Further models whose probabilities are averaged with this one's, for example of other folds.
+        disaster: Type of the disaster in images that do not state it themselves; ``""`` where it is not known.
 
     Raises:
-        ConfigError: A halo is asked for that is of no use, or the others know other classes or channels.
+        ConfigError: A halo is asked for that is of no use, the others know other classes or channels, or a disaster is
+            given to a model that is not told of any.
 
     Attributes:
         card, engine, drift, notes: What was opened.
         normaliser: What its pixels are normalised with.
+        disaster: See above.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Predictor:
         halo: bool = False,
         tile: tuple[int, ...] | None = None,
         others: Sequence[Predictor] = (),
+        disaster: str = "",
     ) -> None:
         for other in others:
             if (other.card.labels, other.card.channels, other.card.rank) != (card.labels, card.channels, card.rank):
@@ -83,8 +88,10 @@ class Predictor:
                 )
         self._others = tuple(others)
         self.card: Card = card
+        self.disaster = disaster
         self.engine: Engine = opened.engine
         self.drift, self.notes = opened.drift, opened.notes
+        self.notes += _notes_of(disaster, card)
         self.normaliser = Normaliser.from_config(card.recipe.prepare)
         self._overlap = card.recipe.predict.overlap if overlap is None else overlap
         self._tta = tta or card.recipe.predict.tta
@@ -150,7 +157,7 @@ class Predictor:
         ready = prepare(image, self.normaliser, prepare_.size, prepare_.spacing)
         array = ready.array
         box = body_box(array, margin=MARGIN) if array.ndim == 4 else tuple(slice(0, n) for n in array.shape[1:])
-        frame = self._frame(array.ndim - 1)
+        frame = self.frame(array.ndim - 1)
         box = widened(box, array.shape[1:], frame)
         part = array[:, *box]
         around = margins(part.shape[1:], frame)
@@ -160,20 +167,39 @@ class Predictor:
         volume_as_slices = len(tiling.shape) > self.card.recipe.model.rank
         rows = slabs(padded, tiling, self.card.recipe.model.slices) if volume_as_slices else in_memory(padded, tiling)
         first = tuple(before for before, _ in around)
-        bands = cropped(self.blended(rows, tiling, ready.coefficients), part.shape[1:], first)
+        answers = self.blended(rows, tiling, ready.coefficients, disaster=image.disaster)
+        bands = cropped(answers, part.shape[1:], first)
+        if self.card.recipe.predict.refine:
+            spacing = prepare_.spacing or image.grid.spacing
+            bands = refined(
+                bands,
+                lambda start, end: normalise(part[:, start:end], *ready.coefficients),
+                part.shape[1],
+                weight=self.card.recipe.predict.refine,
+                exclusive=self.card.labels.task == "exclusive",
+                spacing=spacing if spacing and len(spacing) == part.ndim - 1 else None,
+            )
         return bands if part.shape == array.shape else placed(bands, box, array.shape[1:], self.card.labels)
 
-    def _frame(self, rank: int) -> tuple[int, ...]:
+    def frame(self, rank: int) -> tuple[int, ...]:
         """What an image of `rank` axes is seen in at least: a training patch, unless tiles of another size are set."""
         patch = (1,) * len(self._axes) if self._tile else self.card.recipe.sample.patch
         return (1,) * (rank - len(patch)) + patch
 
     def blended(
-        self, rows: Rows, tiling: Tiling, coefficients: Coefficients, *, first: int = 0, last: int | None = None
+        self,
+        rows: Rows,
+        tiling: Tiling,
+        coefficients: Coefficients,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        disaster: str = "",
     ) -> Iterator[NDArray[np.float32]]:
         """The bands of `catenary.predict.tiles.blend`, of pixels that are normalised with `coefficients`."""
+        told = told_of(disaster or self.disaster, self.card.recipe.model.disasters)
         return blend(
-            lambda tiles: self._answer(tiles, coefficients),
+            lambda tiles: self._answer(tiles, coefficients, told),
             rows,
             tiling,
             logits=self.card.labels.channels,
@@ -209,6 +235,11 @@ class Predictor:
         )
 
     @property
+    def averages(self) -> bool:
+        """Whether further models answer too."""
+        return bool(self._others)
+
+    @property
     def tile_settings(self) -> tuple[object, ...]:
         """What decides how images are cut and answers joined: overlap, flips, halo, tile."""
         return self._overlap, self._tta, max(self._halo), list(self._tile)
@@ -231,7 +262,9 @@ class Predictor:
         decided = [np.concatenate([p.decide(band) for band in p.bands(part)], axis=-2) for p in (self, whole)]
         return float(np.mean(decided[0] != decided[1]))
 
-    def _answer(self, tiles: NDArray[Any], coefficients: Coefficients) -> NDArray[np.float32]:
+    def _answer(
+        self, tiles: NDArray[Any], coefficients: Coefficients, told: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         copies = tiles.shape[1] // len(coefficients[0])  # neighbouring slices as channels
         scale, offset, low, high = coefficients
         if copies > 1:
@@ -241,6 +274,9 @@ class Predictor:
         slabs = x.shape[2] if x.ndim - 2 > self.card.recipe.model.rank else 0
         if slabs:  # (n, c, d, h, w) -> (n * d, c, h, w)
             x = np.ascontiguousarray(x.swapaxes(1, 2)).reshape(-1, x.shape[1], *x.shape[3:])
+        if len(told):
+            planes = np.broadcast_to(told[:, None, None], (len(x), len(told), *x.shape[2:]))
+            x = np.concatenate([x, planes], axis=1)
         total = self.engine(x)
         if self._tta:
             total = total.copy()
@@ -319,6 +355,7 @@ def open_predictor(
     tile: tuple[int, ...] | None = None,
     samples: Samples | None = None,
     others: Sequence[str | Path] = (),
+    disaster: str = "",
 ) -> Predictor:
     """Open the model of a run or a single model file.
 
@@ -328,9 +365,10 @@ def open_predictor(
         tta, overlap, halo, tile: See `Predictor`.
         samples: See `catenary.predict.engines.open_engine`.
         others: Runs or model files that answer together with this one.
+        disaster: See `Predictor`.
 
     Raises:
-        ConfigError: The others know other classes or channels.
+        ConfigError: The others know other classes or channels, or the model is not told of any `disaster`.
         ModelError: There is no model, it is damaged, foreign or no segmentation, or the engine departs from it.
         MissingExtra: The engine's package is not installed.
     """
@@ -340,5 +378,21 @@ def open_predictor(
         raise ModelError(f"{run} gives whole images a class and makes no masks; give a model that segments")
     wanted = card.recipe.predict.engine if engine == "auto" else engine
     opened = open_engine(wanted, path, card, samples=samples)
-    more = [open_predictor(one, engine=engine, tta=tta, overlap=overlap, halo=halo, tile=tile) for one in others]
-    return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile, others=more)
+    more = [
+        open_predictor(one, engine=engine, tta=tta, overlap=overlap, halo=halo, tile=tile, disaster=disaster)
+        for one in others
+    ]
+    return Predictor(card, opened, tta=tta, overlap=overlap, halo=halo, tile=tile, others=more, disaster=disaster)
+
+
+def _notes_of(disaster: str, card: Card) -> tuple[str, ...]:
+    """What to know of a disaster that the model shall be told."""
+    known = card.recipe.model.disasters
+    if disaster and not known:
+        raise ConfigError(
+            f"this model was trained without types of disaster, found '{disaster}'; leave it out, or train one with "
+            "--set data.disasters=true"
+        )
+    if not disaster or told_of(disaster, known).any():
+        return ()
+    return (f"the model has not learnt '{disaster}' and is told no type of disaster; {near_match(disaster, known)}",)

@@ -5,6 +5,7 @@ Training and prediction share all of it. No torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from catenary.predict.resample import resample_image, resample_label, working_sh
 from catenary.recipe import Prepare
 from catenary.types import Image
 
-__all__ = ["Normaliser", "Prepared", "framed", "prepare", "resize_image", "resize_label", "working_shape"]
+__all__ = ["Normaliser", "Prepared", "framed", "prepare", "resize_image", "resize_label", "told_of", "working_shape"]
 
 Vector = NDArray[np.float32]
 #: ``(scale, offset, low, high)``, each with one number a channel; the last two may be None.
@@ -222,3 +223,12 @@ def resize_label(label: UInt8[np.ndarray, "*s"], shape: tuple[int, ...]) -> UInt
     import cv2
 
     return np.asarray(cv2.resize(label, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def told_of(disaster: str, disasters: Sequence[str]) -> Float32[np.ndarray, " d"]:
+    """What a network is told of a disaster: 1 at its type, case ignored; nothing but 0 for one that it does not know.
+
+    >>> told_of("Flood", ("fire", "flood")).tolist(), told_of("", ("fire", "flood")).tolist()
+    ([0.0, 1.0], [0.0, 0.0])
+    """
+    return np.array([disaster.lower() == known.lower() for known in disasters], np.float32)

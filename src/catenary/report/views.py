@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ def scores(doc: Document) -> dict[str, Any]:
         "second_rows": [(name, False, row) for name, row in doc.classes.items()]
         + ([("mean", True, doc.mean)] if several else []),
         "gain": _gain(doc),
+        "gain_damage": _beside(doc.gain.damage.items()) if doc.gain else [],
         "full_tables": [_full_table(doc, name, best) for name in doc.classes],
         "confusion": _confusion(doc),
         "strip_chart": _strip(doc) if doc.cases else "",
@@ -83,6 +84,10 @@ def _gain(doc: Document) -> list[tuple[str, Any]]:
         return []
     rows = [(name, found["dice"]) for name, found in doc.gain.classes.items()]
     rows += [("mean", doc.gain.mean["dice"])] if len(rows) > 1 else []
+    return _beside(rows)
+
+
+def _beside(rows: Iterable[tuple[str, Difference]]) -> list[tuple[str, Any]]:
     return [(name, {"before": row.a, "after": row.b, "difference": _interval(row)}) for name, row in rows]
 
 

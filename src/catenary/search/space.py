@@ -84,6 +84,7 @@ _FIXED = {
     "model.rank": "the data decide it",
     "model.channels": "the data decide it",
     "model.classes": "the data decide it",
+    "model.disasters": "the data decide it",
     "prepare.mean": "the training images decide it",
     "prepare.std": "the training images decide it",
     "train.monitor": "it decides what a score means",
@@ -112,7 +113,7 @@ _DEPENDENTS: dict[str, tuple[str, ...]] = {
 #: Searched field -> section that it stands for as a whole.
 _WHOLE = {"model.name": "model", "model.encoder": "model", "transfer.init": "model", "augment.preset": "augment"}
 #: What the data decide about a network, whichever it is.
-_ENDS = ("model.rank", "model.channels", "model.classes")
+_ENDS = ("model.rank", "model.channels", "model.classes", "model.disasters")
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?::(log))?\s*(?::(\d+))?\s*")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -202,7 +204,11 @@ async def submit(
             job = await asyncio.to_thread(new_job, form, desk.models, desk.settings, desk.store.folder / "jobs")
     finally:
         desk.uploads -= 1
-    desk.foreman.submit(job)
+    try:
+        desk.foreman.submit(job)
+    except sqlite3.OperationalError as error:
+        await asyncio.to_thread(shutil.rmtree, desk.store.job_folder(job.id), ignore_errors=True)
+        raise Problem(507, f"the job cannot be recorded ({error}); try again later") from error
     if wait > 0:
         job = await _ended_within(desk, job, wait)
     response.headers["location"] = f"/api/jobs/{job.id}"

@@ -304,7 +304,7 @@ def _step(
     thaw(unwrapped(state.module), recipe.transfer, done)
     # Dropout draws from the step's own seed, so that a resumed run repeats it.
     torch.manual_seed((config.seed << 20) + state.step * fabric.world_size + fabric.global_rank)
-    x = to_network(batch.image, batch.scale, batch.offset, fabric.device, channels_last)
+    x = to_network(batch.image, batch.scale, batch.offset, fabric.device, channels_last, told=batch.told)
     target = torch.from_numpy(batch.label).to(fabric.device, non_blocking=True)
     wrapped: Any = state.module
     if recipe.model.deep_supervision:

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from catenary.augment.batch import make_patch, make_volume_patch
 from catenary.data.cases import Dataset
 from catenary.io.files import atomic
-from catenary.predict.prepare import Normaliser, prepare, resize_label
+from catenary.predict.prepare import Normaliser, prepare, resize_label, told_of
 from catenary.recipe import Recipe
 from catenary.types import IGNORE
 
 __all__ = ["Batch", "Case", "Patches", "Store", "as_channels", "patch_of", "prefetch"]
 
 _POINTS = 4096
+#: Share of the patches that are not told the type of disaster, so that the network also learns to do without.
+_UNTOLD = 0.25
 _T = TypeVar("_T")
 
 
@@ -44,6 +46,7 @@ class Case:
         extent: Intensity range that augmentation measures its changes against.
         points: Class index -> some of its pixels ``(n, rank)``, as rows and columns.
         whole: The class of the whole image, where it has one; `label` then holds nothing else.
+        told: What the network is told of the disaster, see `catenary.predict.prepare.told_of`.
     """
 
     image: NDArray[Any]
@@ -54,6 +57,7 @@ class Case:
     extent: tuple[float, float]
     points: dict[int, NDArray[np.int32]]
     whole: int | None = None
+    told: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Store:
@@ -78,6 +82,7 @@ class Store:
         self._dataset = dataset
         self._size, self._spacing = recipe.prepare.size, recipe.prepare.spacing
         self._dilate = recipe.sample.dilate if training else 0
+        self._disasters = recipe.model.disasters
         self._normaliser = Normaliser.from_config(recipe.prepare)
         self._limit = limit
         self._disk = disk
@@ -138,6 +143,7 @@ class Store:
             extent=extent,
             points=points,
             whole=case.label if self.scope == "image" else None,
+            told=told_of(case.disaster, self._disasters),
         )
 
     def _on_disk(self, index: int, what: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -151,12 +157,14 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step sees: ``image (b, h, w, c)`` or ``(b, d, h, w, c)``, ``label`` without c, and the normalisation."""
+    """What a step sees: ``image (b, h, w, c)`` or ``(b, d, h, w, c)``, ``label`` without c, the normalisation, and what
+    the network is told of each disaster."""
 
     image: NDArray[Any]
     label: NDArray[np.uint8]
     scale: NDArray[np.float32]
     offset: NDArray[np.float32]
+    told: NDArray[np.float32]
 
 
 class Patches:
@@ -180,7 +188,15 @@ class Patches:
         first = (step * self._world + self._rank) * size
         drawn = [self._patch(first + i) for i in range(size)]
         images, labels, scales, offsets = zip(*drawn, strict=True)
-        return Batch(image=np.stack(images), label=np.stack(labels), scale=np.stack(scales), offset=np.stack(offsets))
+        told = np.stack([self._told(first + i) for i in range(size)])
+        return Batch(
+            image=np.stack(images), label=np.stack(labels), scale=np.stack(scales), offset=np.stack(offsets), told=told
+        )
+
+    def _told(self, sample: int) -> NDArray[np.float32]:
+        told = self.store[self._case_of(sample)].told
+        untold = np.random.default_rng([self._recipe.train.seed, 11, sample]).random() < _UNTOLD
+        return told * np.float32(not untold)
 
     def _patch(self, sample: int) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         recipe = self._recipe

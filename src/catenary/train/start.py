@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,9 @@ def take_over(network: nn.Module, run: str | Path, labels: LabelSet) -> str:
         found = torch.from_numpy(given[name].copy()) if name in given else None
         if found is not None and name.partition(".")[0] in ("head", "heads", "sides"):
             counts["head"] += _copy_logits(value, found, before, _logits(labels))
+        elif name.startswith("told."):  # of types that the run was not told, nothing is known
+            _copy_columns(value, found, card.recipe.model.disasters, built.disasters)
+            counts["copied"] += 1
         elif found is not None and found.shape == value.shape:
             value.copy_(found)
             counts["copied"] += 1
@@ -132,6 +135,15 @@ def _copy_logits(value: Tensor, found: Tensor, before: Mapping[str, int], now: t
     for index, old in kept:
         value[index] = found[old]
     return len(kept)
+
+
+def _copy_columns(value: Tensor, found: Tensor | None, before: Sequence[str], now: Sequence[str]) -> None:
+    """What was learnt of the types of disaster that both know."""
+    if found is None or len(found) != len(value):
+        return
+    for index, name in enumerate(now):
+        if name in before:
+            value[:, index] = found[:, before.index(name)]
 
 
 def _differ_in(found: Tensor, value: Tensor, old: int, new: int) -> bool:

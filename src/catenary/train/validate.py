@@ -178,7 +178,7 @@ def _tensors(
     if case.clip is not None:
         image = np.clip(image, *(np.tile(end, copies) for end in case.clip))
     scale, offset = (np.tile(v, copies)[None] for v in (case.scale, case.offset))
-    x = to_network(image[None], scale, offset, device, channels_last)
+    x = to_network(image[None], scale, offset, device, channels_last, told=case.told[None])
     return x, torch.from_numpy(np.ascontiguousarray(label[None])).to(device)
 
 
@@ -188,13 +188,22 @@ def to_network(
     offset: NDArray[np.float32],
     device: torch.device,
     channels_last: bool,
+    *,
+    told: NDArray[np.float32],
 ) -> Tensor:
-    """``(b, *s, c)`` pixels of any type as normalised float32 ``(b, c, *s)`` on the device."""
+    """``(b, *s, c)`` pixels of any type as normalised float32 ``(b, c, *s)`` on the device.
+
+    What is `told` of each ``(b, d)`` follows as channels that are everywhere alike.
+    """
     if image.dtype in (np.uint16, np.uint32):
         image = image.astype(np.float32)  # torch lacks most arithmetic for unsigned types but 8 bit
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True).float()
     each = (-1, *(1,) * (pixels.ndim - 2), pixels.shape[-1])
     a, b = (torch.from_numpy(v).to(device).view(each) for v in (scale, offset))
     # A channels-first view of channels-last memory: no copy where the network wants that layout.
-    x = pixels.mul_(a).add_(b).movedim(-1, 1)
+    pixels = pixels.mul_(a).add_(b)
+    if told.shape[1]:
+        planes = torch.from_numpy(told).to(device).view(len(told), *(1,) * (pixels.ndim - 2), -1)
+        pixels = torch.cat([pixels, planes.expand(*pixels.shape[:-1], -1)], -1)
+    x = pixels.movedim(-1, 1)
     return x if channels_last else x.contiguous()

@@ -225,7 +225,8 @@ def _started_from(plan: Plan, labels: LabelSet) -> Predictor | None:
     if not start or load_card(start).labels.names != labels.names or load_card(start).labels.regions != labels.regions:
         return None
     found = open_predictor(start, engine="torch")
-    return found if found.card.recipe.model.channels == plan.recipe.model.channels else None
+    own, its = (model.channels - len(model.disasters) for model in (plan.recipe.model, found.card.recipe.model))
+    return found if own == its else None
 
 
 def _measure(
@@ -246,7 +247,7 @@ def _measure(
     baselines = fit_baselines(_training_pairs(dataset, train), labels)
     scorer, earlier = (Scorer(labels, spacing=grid.spacing, unit=grid.unit) for _ in range(2))
     rivals = {name: Scorer(labels, spacing=grid.spacing, unit=grid.unit) for name in baselines.names}
-    damage = DamageScorer(labels) if has_damage_grades(dataset) else None
+    damage, damage_before = (DamageScorer(labels) if has_damage_grades(dataset) else None for _ in range(2))
     shares: list[Measurement] = []
     volumes: list[VolumeRow] = []
     measures = predictor.card.recipe.predict.measures
@@ -269,6 +270,8 @@ def _measure(
             old = before(image)
             answer = old.mask if old.regions is None else old.regions
             earlier.add(name, case.group, label, answer, spacing=own)
+            if damage_before is not None:
+                damage_before.add(name, case.group, label, old.mask)
         if damage is not None:
             damage.add(name, case.group, label, prediction.mask)
         for rival, guess in baselines.predict(image.array).items():
@@ -280,13 +283,13 @@ def _measure(
             for side, mask in zip(curves, (label, prediction.mask), strict=True):
                 side.append(curves_of(measures, mask, labels, image.grid, valid=label != IGNORE))
         progress("evaluating", done + 1, len(names))
-    evaluation = scorer.result(split, baselines=rivals)
+    evaluation = _with_damage(scorer.result(split, baselines=rivals), damage)
     gain = None
     if before is not None:
-        gain = compare_evaluations(earlier.result(split), evaluation, names=("before", "after"))
-    evaluation = evaluation.model_copy(
-        update={"trained_on": seen, "damage": damage.result() if damage else None, "gain": gain}
-    )
+        gain = compare_evaluations(
+            _with_damage(earlier.result(split), damage_before), evaluation, names=("before", "after")
+        )
+    evaluation = evaluation.model_copy(update={"trained_on": seen, "gain": gain})
     gallery: list[GalleryCase] = []
     for name in pick_cases(evaluation, GALLERY):
         case = dataset[name]
@@ -301,6 +304,10 @@ def _measure(
         curves=tuple(zip(*(average(side) for side in curves), strict=True)),
         how=_how(predictor, dataset, names, seams),
     )
+
+
+def _with_damage(evaluation: Evaluation, damage: DamageScorer | None) -> Evaluation:
+    return evaluation.model_copy(update={"damage": damage.result() if damage else None})
 
 
 def _common_grid(dataset: Dataset, names: Sequence[str]) -> Grid:

@@ -164,7 +164,13 @@ def _write_tiles(stage: Path, cities: Sequence[City], count: int, side: int, pro
             write_image(stage / "images" / f"{name}_{date}_disaster.png", image)
             record = {
                 "features": {"lng_lat": [], "xy": _features(found, (row, column), side, graded=date == "post")},
-                "metadata": {"width": side, "height": side, "gsd": city.pixel, "disaster": f"city-{which}"},
+                "metadata": {
+                    "width": side,
+                    "height": side,
+                    "gsd": city.pixel,
+                    "disaster": f"city-{which}",
+                    "disaster_type": "wind",
+                },
             }
             write_json(stage / "labels" / f"{name}_{date}_disaster.json", record)
         progress("draw tiles", number + 1, count)

@@ -268,7 +268,9 @@ def _network_of(run: str) -> dict[str, Any]:
     from catenary.predict import load_card
 
     model = load_card(run).recipe.model
-    return {f"model.{k}": value for k, value in model.model_dump().items() if k not in ("channels", "classes")}
+    return {
+        f"model.{k}": value for k, value in model.model_dump().items() if k not in ("channels", "classes", "disasters")
+    }
 
 
 def _as_pretrained(recipe: Recipe, data: Fingerprint) -> dict[str, Any]:

@@ -119,20 +119,23 @@ def tiles_of(card: Card, readers: Sequence[Reader]) -> Float32[np.ndarray, "n c 
 
 def _middles(card: Card, readers: Sequence[Reader]) -> Iterator[NDArray[np.float32]]:
     from catenary.predict.frames import in_frame, margins
-    from catenary.predict.prepare import Normaliser, prepare
+    from catenary.predict.prepare import Normaliser, prepare, told_of
 
     recipe = card.recipe
     patch = recipe.sample.patch
     for read in readers:
         wish = recipe.prepare
-        pixels = prepare(read(), Normaliser.from_config(wish), wish.size, wish.spacing).normalised()
+        image = read()
+        pixels = prepare(image, Normaliser.from_config(wish), wish.size, wish.spacing).normalised()
         if pixels.ndim - 1 > len(patch):  # the middle slices of a volume, as channels
             middle, half = pixels.shape[1] // 2, recipe.model.slices // 2
             places = np.clip(np.arange(middle - half, middle + half + 1), 0, pixels.shape[1] - 1)
             pixels = np.concatenate([pixels[:, place] for place in places])
         starts = [max(0, side - wanted) // 2 for side, wanted in zip(pixels.shape[1:], patch, strict=True)]
         pixels = pixels[:, *(slice(start, start + wanted) for start, wanted in zip(starts, patch, strict=True))]
-        yield in_frame(pixels, ((0, 0), *margins(pixels.shape[1:], patch)))
+        framed = in_frame(pixels, ((0, 0), *margins(pixels.shape[1:], patch)))
+        told = told_of(image.disaster, recipe.model.disasters)
+        yield np.concatenate([framed, *(np.full((1, *framed.shape[1:]), value, np.float32) for value in told)])
 
 
 def _numbers(card: Card) -> tuple[int, int]:

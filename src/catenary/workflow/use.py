@@ -27,6 +27,7 @@ def predict(
     overlap: float | None = None,
     others: Sequence[str | Path] = (),
     dicom_seg: bool = False,
+    disaster: str = "",
     progress: Progress = silent,
 ) -> list[PredictionRecord] | list[ClassRecord]:
     """Write a mask for every input, and ``measurements.csv`` for all; of a model of whole images ``classes.csv``.
@@ -43,6 +44,7 @@ def predict(
         overlap: Share of a tile that neighbours share; the model's own when None.
         others: Further runs whose probabilities are averaged with this one's, such as other folds.
         dicom_seg: Write the masks of DICOM series as DICOM segmentations too.
+        disaster: Type of the disaster between two dates, for a model that was trained to be told.
         progress: Called after each file.
 
     Returns:
@@ -61,7 +63,7 @@ def predict(
         classifier = open_classifier(Path(run), engine=engine, tta=tta, others=others)
         looks = Path(run) if overlay else None
         return classify_files(classifier, inputs, Path(out), looks=looks, progress=progress)
-    predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap, others=others)
+    predictor = open_predictor(Path(run), engine=engine, tta=tta, overlap=overlap, others=others, disaster=disaster)
     return predict_files(
         predictor,
         inputs,
@@ -69,5 +71,6 @@ def predict(
         probability=probability,
         overlay=overlay,
         dicom_seg=dicom_seg,
+        model=Path(run),
         progress=progress,
     )
