@@ -155,6 +155,7 @@ def test_two_pictures_of_a_place_are_compared(run, tmp_path):
     assert result["view"]["before"].endswith("before.jpg")
     assert [one["name"] for one in result["view"]["targets"]] == list(DAMAGE.names[1:])
     np.testing.assert_allclose(opened(out / "image.jpg").mean(), opened(tmp_path / "b.png").mean(), atol=3)
+    assert "without types of disaster" in run("damage", "image", pair, disaster="flood")[0]["error"]
     stored(tmp_path, "b.png", picture((41, 60)))
     assert "40x60 and 41x60" in run("damage", "image", pair)[0]["error"]
 
