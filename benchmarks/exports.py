@@ -15,6 +15,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -86,7 +87,7 @@ def measure(run, data, rounds, folder):
 
 
 def show(rows):
-    """A table in Markdown."""
+    """The table of a run in Markdown."""
     print("\n| run | format | precision | MB | images/s | against torch | change class | Dice | p, most | p, mean |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
@@ -98,10 +99,9 @@ def show(rows):
             told += [f"{drift[key]:.1e}" for key in ("probability_max", "probability_mean")]
         cells = [row["run"], row["format"], row["precision"], f"{row['bytes'] / 1e6:.2f}", f"{row['rate']:.1f}"]
         print("| " + " | ".join([*cells, f"{row['faster']:.2f}x", *told]) + " |")
-    for name in dict.fromkeys(row["run"] for row in rows):
-        first = next(row for row in rows if row["run"] == name)
-        sides = " x ".join(map(str, first["patch"]))
-        print(f"\n{name}: {first['tiles']} tiles of {sides}: {first['on']}")
+    first = rows[0]
+    sides = " x ".join(map(str, first["patch"]))
+    print(f"\n{first['run']}: {first['tiles']} tiles of {sides}: {first['on']}")
 
 
 def main():
@@ -119,8 +119,10 @@ def main():
             run, _, data = one.partition("=")
             folder = Path(place) / str(number)
             folder.mkdir()
-            rows += measure(run, data, given.rounds, folder)
-    show(rows)
+            found = measure(run, data, given.rounds, folder)
+            show(found)
+            sys.stdout.flush()
+            rows += found
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1), "utf-8")
 

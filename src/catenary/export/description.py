@@ -106,8 +106,8 @@ def _sides(card: Card, opened: Opened) -> dict[str, Any]:
     rank = card.recipe.model.rank
     if card.labels.scope == "image":
         return {
-            "framed": True, "multiple": [1] * rank, "least": [1] * rank, "tile": list(card.recipe.sample.patch),
-            "overlap": [0] * rank, "halo": [0] * rank,
+            "framed": True, "frame": list(card.recipe.sample.patch), "multiple": [1] * rank, "least": [1] * rank,
+            "tile": list(card.recipe.sample.patch), "overlap": [0] * rank, "halo": [0] * rank,
         }  # fmt: skip
     from catenary.geometry import axes_of
     from catenary.predict.backends import least_sides
@@ -117,6 +117,7 @@ def _sides(card: Card, opened: Opened) -> dict[str, Any]:
     tiling = predictor.tiling((_LARGE,) * rank)
     return {
         "framed": False,
+        "frame": list(predictor.frame(rank)),
         "multiple": [axis.multiple for axis in axes_of(**card.recipe.model.model_dump())],
         "least": list(least_sides(card)),
         "tile": list(tiling.tile[-rank:]),

@@ -157,7 +157,7 @@ class Predictor:
         ready = prepare(image, self.normaliser, prepare_.size, prepare_.spacing)
         array = ready.array
         box = body_box(array, margin=MARGIN) if array.ndim == 4 else tuple(slice(0, n) for n in array.shape[1:])
-        frame = self._frame(array.ndim - 1)
+        frame = self.frame(array.ndim - 1)
         box = widened(box, array.shape[1:], frame)
         part = array[:, *box]
         around = margins(part.shape[1:], frame)
@@ -181,7 +181,7 @@ class Predictor:
             )
         return bands if part.shape == array.shape else placed(bands, box, array.shape[1:], self.card.labels)
 
-    def _frame(self, rank: int) -> tuple[int, ...]:
+    def frame(self, rank: int) -> tuple[int, ...]:
         """What an image of `rank` axes is seen in at least: a training patch, unless tiles of another size are set."""
         patch = (1,) * len(self._axes) if self._tile else self.card.recipe.sample.patch
         return (1,) * (rank - len(patch)) + patch

@@ -1,0 +1,201 @@
+"""The phone page in a real browser: photos from file and camera, results, history, languages, no network."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from catenary import workflow
+from catenary.phantoms.faults import stranger
+from catenary.phantoms.fundus import fundus
+from catenary.workflow.screen import open_pipeline
+from phones import PHONE, hosted, launcher, mask_of, needs_browser, opened, records, screened, tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    needs_browser()
+    folder = tmp_path_factory.mktemp("phone")
+    photos, pipeline = tiny_pipeline(folder)
+    workflow.export(pipeline, to="phone-site", out=folder / "site")
+    rng = np.random.default_rng(0)
+    for kind in ("portrait", "black"):
+        Pillow.fromarray(np.moveaxis(stranger(kind, (192, 224), rng), 0, -1)).save(folder / f"{kind}.png")
+    return {"folder": folder, "photos": sorted((photos / "classes").glob("*/*.jpg")), "pipeline": pipeline}
+
+
+@pytest.fixture(scope="module")
+def address(made):
+    with hosted(made["folder"] / "site") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def launch(made):
+    with launcher() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(launch):
+    return launch()
+
+
+@pytest.fixture
+def phone(browser):
+    context = browser.new_context(**PHONE)
+    yield context
+    context.close()
+
+
+def test_the_page_answers_as_python_does(made, address, phone):
+    page = opened(phone, address)
+    given = [*made["photos"][::6], made["folder"] / "portrait.png", made["folder"] / "black.png"]
+    screener = open_pipeline(made["pipeline"], engine="onnx")
+    for photo in given:
+        screened(page, photo)
+        page.click("#again")
+        expected, found = screener(photo), records(page)[-1]
+        assert (found["name"], found["stoppedAt"]) == (photo.name, expected.stopped_at)
+        assert [one["stage"] for one in found["answers"]] == list(expected.answers)
+        for one in found["answers"]:
+            its = expected.answers[one["stage"]]
+            assert one["probability"] == pytest.approx(float(its.probability[1]), abs=1e-3)
+            assert one["positive"] == (its.label == 1)
+            assert one["interval"] == (None if its.interval is None else pytest.approx(its.interval, abs=1e-6))
+            assert one["likeness"]["flagged"] == its.likeness.flagged
+        assert found["vcdr"] == (None if expected.vcdr is None else pytest.approx(expected.vcdr, abs=5e-3))
+        if expected.mask is not None:
+            mask = mask_of(found)
+            for least in (1, 2):
+                joined = np.count_nonzero((mask >= least) | (expected.mask >= least))
+                assert np.count_nonzero((mask >= least) & (expected.mask >= least)) >= 0.99 * joined
+    kept = records(page)
+    assert {one["stoppedAt"] for one in kept} == {"", "quality"}
+    assert [bool(one["picture"]) for one in kept] == [True] * len(given)
+    with page.expect_download() as saved:
+        page.click("#export")
+    rows = list(csv.DictReader(saved.value.path().read_text("utf-8").splitlines()))
+    workflow.screen(made["pipeline"], given, out=made["folder"] / "answers", engine="onnx")
+    with (made["folder"] / "answers" / "screening.csv").open(newline="") as file:
+        wanted = list(csv.DictReader(file))
+    assert list(rows[0]) == list(wanted[0])
+    for row, its in zip(rows, wanted, strict=True):
+        for column in ("photo", "result", "stopped_at", "reason", "quality", "eye", "glaucoma", "glaucoma_threshold"):
+            assert row[column] == its[column], column
+
+
+def test_it_works_with_the_network_off(made, address, phone):
+    page = opened(phone, address)
+    assert "without a network" in page.inner_text("#ready")
+    phone.set_offline(True)
+    page.reload()
+    page.wait_for_selector("#choose:not([disabled])")
+    assert "Glaucoma" in screened(page, made["photos"][0])
+    page.click("#about")
+    about = page.inner_text("dialog")
+    bundle = json.loads((made["folder"] / "site/models/screening/bundle.json").read_text())
+    assert bundle["version"][:12] in about
+    assert bundle["stages"][1]["model"]["sha256"][:12] in about
+
+
+def test_the_history_is_kept_and_deleted(made, address, phone):
+    page = opened(phone, address)
+    for photo in made["photos"][:2]:
+        screened(page, photo)
+        page.click("#again")
+    page.reload()
+    page.wait_for_selector(".history li")
+    assert page.locator(".history li").count() == 2
+    page.locator(".history .row").last.click()
+    assert page.evaluate("document.activeElement.id") == "verdict"
+    page.locator(".history .small").first.click()
+    page.wait_for_function("document.querySelectorAll('.history li').length === 1")
+    assert [one["name"] for one in records(page)] == [made["photos"][0].name]
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("#delete-all")
+    page.wait_for_function("document.querySelectorAll('.history li').length === 0")
+    assert records(page) == []
+
+
+def test_no_answer_says_why_in_each_language(made, address, phone):
+    page = opened(phone, address)
+    told = {"en": "not a photo of the back of the eye", "tr": "göz dibi fotoğrafı değil", "hi": "फ़ोटो नहीं है"}
+    screened(page, made["folder"] / "portrait.png")
+    for language, words in told.items():
+        page.select_option("#language", language)
+        assert words in page.inner_text(".result").lower()
+        assert page.evaluate("document.documentElement.lang") == language
+    page.reload()
+    page.wait_for_selector("#choose:not([disabled])")
+    assert page.inner_text("h1") == "आँख की जाँच"
+    assert page.locator("#app").evaluate("e => e.scrollWidth") <= 360
+
+
+def test_a_photo_is_taken_with_the_camera(launch, address, tmp_path):
+    photo = fundus(np.random.default_rng(4), (480, 640), aim=0.3).image
+    film = tmp_path / "film.mjpeg"
+    Pillow.fromarray(np.moveaxis(photo, 0, -1)).save(tmp_path / "frame.jpg", quality=95)
+    film.write_bytes((tmp_path / "frame.jpg").read_bytes() * 5)
+    fake = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}")
+    context = launch(*fake).new_context(**PHONE, permissions=["camera"])
+    page = opened(context, address)
+    page.click("#camera")
+    page.wait_for_selector("#hint[data-verdict=good], #hint[data-verdict=usable]")
+    page.click("#take:not([disabled])")
+    page.wait_for_selector("#verdict")
+    (found,) = records(page)
+    assert (found["height"], found["width"]) == (480, 640)
+    assert found["quality"]["fundus"]
+    assert found["stoppedAt"] in ("", "disc")
+
+
+def test_a_camera_that_is_refused_is_said(address, phone):
+    page = opened(phone, address)
+    page.click("#camera")
+    page.wait_for_selector("[role=alert]")
+    assert "Choose a photo" in page.inner_text("[role=alert]")
+    assert page.locator("#choose").is_enabled()
+
+
+def test_models_that_are_not_what_was_promised_are_thrown_away(made, phone, tmp_path):
+    site = shutil.copytree(made["folder"] / "site", tmp_path / "site")
+    model = site / "models/screening/disc.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    with hosted(site) as address:
+        page = phone.new_page()
+        page.goto(address)
+        page.wait_for_selector("[role=alert]")
+        assert "its hash is wrong" in page.inner_text("[role=alert]")
+        assert page.locator("#choose").is_disabled()
+        shutil.copy(made["folder"] / "site/models/screening/disc.onnx", model)
+        page.click("[role=alert] button")
+        page.wait_for_selector("#choose:not([disabled])")
+
+
+def test_new_models_are_offered(made, phone, tmp_path):
+    site = shutil.copytree(made["folder"] / "site", tmp_path / "site")
+    with hosted(site) as address:
+        page = opened(phone, address)
+        for path in (site / "models.json", site / "models/screening/bundle.json"):
+            told = json.loads(path.read_text())
+            (told[0] if isinstance(told, list) else told)["version"] = "f" * 64
+            path.write_text(json.dumps(told))
+        page.reload()
+        page.click(".notice button")
+        page.wait_for_selector(".notice", state="detached")
+        page.wait_for_selector("#ready")
+        page.click("#about")
+        assert "f" * 12 in page.inner_text("dialog")
+
+
+def test_a_browser_that_cannot_is_told_so(address, phone):
+    page = phone.new_page()
+    page.add_init_script("delete window.OffscreenCanvas")
+    page.goto(address)
+    page.wait_for_selector("[role=alert]")
+    assert "OffscreenCanvas" in page.inner_text("[role=alert]")
+    assert page.locator("#choose").count() == 0
