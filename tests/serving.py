@@ -52,6 +52,7 @@ def work(job):
         time.sleep(0.02)
     if name.startswith("crash"):
         os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)
     if name.startswith("brief"):
         time.sleep(0.3)
     if name.startswith("fail"):

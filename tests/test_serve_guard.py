@@ -138,6 +138,9 @@ def test_beyond_this_machine_a_token_is_needed(tmp_path):
         assert Settings(models=one, data=tmp_path, host=host, token=TOKEN).token
     with pytest.raises(ConfigError, match="can be guessed"):
         Settings(models=one, data=tmp_path, token="short")
+    for strange in ("bücherwurm", " spaced token", "line\nbreak token"):
+        with pytest.raises(ConfigError, match="ASCII"):
+            Settings(models=one, data=tmp_path, token=strange)
     with pytest.raises(ConfigError, match="nothing to serve"):
         Settings(models=(), data=tmp_path)
     assert TOKEN not in repr(Settings(models=one, data=tmp_path, token=TOKEN))

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import socket
+import sqlite3
 import struct
 import time
 import zipfile
@@ -310,6 +311,19 @@ def test_a_disk_that_fills_under_way_is_told(tmp_path, monkeypatch):
         assert send(client, wait=20).json()["status"] == "done"
         client.app.state.desk.foreman._settings.__dict__["reserve"] = 1 << 60  # it fills after the upload
         assert "too few" in send(client, wait=0).json().get("error", {}).get("message", "")
+
+
+def test_a_list_of_jobs_that_is_full_is_told(tmp_path, monkeypatch):
+    def full(self, job):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with serving(tmp_path) as client:
+        monkeypatch.setattr("catenary.serve.store.Store.add", full)
+        refused = send(client)
+        assert refused.status_code == 507
+        assert not list((tmp_path / "data" / "jobs").iterdir())
+        monkeypatch.undo()
+        assert send(client, wait=20).json()["status"] == "done"
 
 
 def test_limits_hold_for_georeferenced_images_too(tmp_path):

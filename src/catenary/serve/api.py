@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
-import zipfile
-from collections.abc import AsyncIterator, Iterator
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 from catenary.io import stem
+from catenary.serve.archive import zipped
 from catenary.serve.catalogue import Served
 from catenary.serve.foreman import Foreman
 from catenary.serve.intake import new_job
 from catenary.serve.metrics import CONTENT_TYPE_LATEST, Metrics
+from catenary.serve.phone import Bundles
 from catenary.serve.problem import Problem
 from catenary.serve.receive import received
-from catenary.serve.schemas import Failure, Health, JobInfo, JobList, ModelInfo, Options
+from catenary.serve.schemas import BundleInfo, Failure, Health, JobInfo, JobList, ModelInfo, Options
 from catenary.serve.settings import Settings
 from catenary.serve.store import Job, Store
 from catenary.serve.tiles import DEEPEST, tile
@@ -78,16 +80,22 @@ class Desk:
     """What the routes share.
 
     Attributes:
-        settings, store, models, foreman, metrics: See there.
+        settings, store, models, foreman, metrics, bundles: See there.
         uploads: Number of uploads that run.
         drawing: Holds tiles back while others are drawn.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, models: dict[str, Served], foreman: Foreman, metrics: Metrics
+        self,
+        settings: Settings,
+        store: Store,
+        models: dict[str, Served],
+        foreman: Foreman,
+        metrics: Metrics,
+        bundles: Bundles,
     ) -> None:
         self.settings, self.store, self.models = settings, store, models
-        self.foreman, self.metrics = foreman, metrics
+        self.foreman, self.metrics, self.bundles = foreman, metrics, bundles
         self.uploads = 0
         self.drawing = asyncio.Semaphore(DRAWING)
 
@@ -156,7 +164,9 @@ async def health(request: Request) -> dict[str, Any]:
     return {"status": status, "version": catenary.__version__, "models": troubles if known else {}, "queue": queue}
 
 
-@router.get("/metrics", tags=["server"], summary="Counters for Prometheus", responses=fails())
+@router.get(
+    "/metrics", tags=["server"], summary="Counters for Prometheus", response_class=PlainTextResponse, responses=fails()
+)
 async def metrics(request: Request) -> Response:
     """In the text format of Prometheus."""
     return Response(desk_of(request).metrics.page(), media_type=CONTENT_TYPE_LATEST)
@@ -194,7 +204,11 @@ async def submit(
             job = await asyncio.to_thread(new_job, form, desk.models, desk.settings, desk.store.folder / "jobs")
     finally:
         desk.uploads -= 1
-    desk.foreman.submit(job)
+    try:
+        desk.foreman.submit(job)
+    except sqlite3.OperationalError as error:
+        await asyncio.to_thread(shutil.rmtree, desk.store.job_folder(job.id), ignore_errors=True)
+        raise Problem(507, f"the job cannot be recorded ({error}); try again later") from error
     if wait > 0:
         job = await _ended_within(desk, job, wait)
     response.headers["location"] = f"/api/jobs/{job.id}"
@@ -294,7 +308,7 @@ async def archive(request: Request, job_id: JobId) -> StreamingResponse:
     folder = desk.store.job_folder(job_id) / "out"
     paths = [folder / one["name"] for one in found.files if one["role"] != "view"]
     named = _disposition("attachment", f"{stem(Path(found.name))}.zip")
-    return StreamingResponse(_zipped(paths), media_type="application/zip", headers={"content-disposition": named})
+    return StreamingResponse(zipped(paths), media_type="application/zip", headers={"content-disposition": named})
 
 
 @router.get(
@@ -323,45 +337,23 @@ async def map_tile(
     return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
 
-class _Pipe:
-    """A file that is written once and read in pieces."""
-
-    def __init__(self) -> None:
-        self._blocks: list[bytes] = []
-        self._place = 0
-
-    def write(self, data: bytes) -> int:
-        """Take some bytes."""
-        self._blocks.append(bytes(data))
-        self._place += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """How many bytes there were."""
-        return self._place
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def taken(self) -> bytes:
-        """What has gathered."""
-        blocks, self._blocks = self._blocks, []
-        return b"".join(blocks)
+@router.get("/phone/models.json", tags=["phone"], responses=fails(), summary="Bundles for phones")
+async def offers(request: Request) -> list[BundleInfo]:
+    """Those that are being made are waited for."""
+    return [BundleInfo(**one) for one in await desk_of(request).bundles.offers()]
 
 
-def _zipped(paths: list[Path]) -> Iterator[bytes]:
-    """A zip in pieces: neither memory nor disk holds all of it. Results are packed already."""
-    pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as out:  # type: ignore[call-overload]
-        for path in paths:
-            if not path.is_file():
-                continue
-            entry = zipfile.ZipInfo(path.name, time.localtime(path.stat().st_mtime)[:6])
-            with path.open("rb") as source, out.open(entry, "w", force_zip64=True) as target:
-                while block := source.read(1 << 20):
-                    target.write(block)
-                    yield pipe.taken()
-    yield pipe.taken()
+@router.get(
+    "/phone/models/{name}/{file}", tags=["phone"], response_class=FileResponse, responses=fails(404, 422),
+    summary="A file of a bundle",
+)  # fmt: skip
+async def bundled(request: Request, name: str, file: str) -> FileResponse:
+    """The bundle's own list, `bundle.json`, names the others."""
+    path = desk_of(request).bundles.file(name, file)
+    if path is None:
+        raise Problem(404, "there is no such bundle, or it has no such file; see /phone/models.json")
+    kind = "application/json" if path.suffix == ".json" else "application/octet-stream"
+    return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
 
 
 def _disposition(how: str, name: str) -> str:

@@ -19,12 +19,15 @@ from catenary.serve.foreman import WORKER, Foreman
 from catenary.serve.guard import Guard
 from catenary.serve.metrics import Metrics
 from catenary.serve.pages import add_pages
+from catenary.serve.phone import Bundles
 from catenary.serve.problem import Problem
 from catenary.serve.settings import Settings
 from catenary.serve.store import Store
 
 __all__ = ["create_app"]
 
+#: Newer releases can send what happens elsewhere, where the environment says so; older ones ignore this.
+_SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 ABOUT = (
     "Send images to trained models and get masks, measurements, maps and classes. A job is one case; it waits in a "
     "queue, tells how far it is, and its results can be fetched until they are deleted. Nothing leaves this machine."
@@ -50,17 +53,20 @@ def create_app(settings: Settings, *, worker: Sequence[str] = WORKER) -> FastAPI
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await asyncio.to_thread(Store, settings.data)
         foreman = Foreman(settings, store, models, metrics, command=worker)
-        app.state.desk = Desk(settings, store, models, foreman, metrics)
+        bundles = Bundles(settings, models)
+        app.state.desk = Desk(settings, store, models, foreman, metrics, bundles)
         foreman.start()
+        bundles.start()
         try:
             yield
         finally:
+            await bundles.stop()
             await foreman.stop()
             store.close()
 
     app = FastAPI(
         title="catenary", version=catenary.__version__, description=ABOUT, lifespan=lifespan, docs_url=None,
-        redoc_url=None, openapi_url="/openapi.json",
+        redoc_url=None, openapi_url="/openapi.json", telemetry=_SILENT,
     )  # fmt: skip
     app.include_router(router)
     add_pages(app, settings)

@@ -148,6 +148,7 @@ def _described(name: str, path: Path) -> Served:
         "task": "exclusive" if labels.task == "exclusive" or kind == "classification" else "regions",
         "thresholds": dict(zip(labels.target_names, card.thresholds, strict=False)),
         "dates": one.dates,
+        "disasters": list(card.recipe.model.disasters),
         "unit": card.fingerprint.get("unit"),
         "accepts": [*(SCANS if card.rank == 3 else PICTURES), *(["geotiff"] if card.rank == 2 else [])],
         "sha256": _sha256([file]),

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -217,10 +218,14 @@ class Foreman:
         inputs = [one | {"path": str(folder / "in" / one["file"])} for one in job.inputs]
         told = {
             "id": job.id, "model": job.model, "kind": job.kind, "name": job.name, "options": job.options,
-            "inputs": inputs, "folder": str(folder / "out"),
+            "inputs": inputs, "folder": str(folder / "out"), "limit": self._limit(job.kind),
         }  # fmt: skip
         self._write({"do": "run", "job": told})
         self._notify(job.id)
+
+    def _limit(self, kind: str) -> int:
+        """Most pixels of an input whose header was too scattered to be looked at before."""
+        return self._settings.max_voxels if kind == "volume" else self._settings.max_pixels
 
     def _end(self, job: Job, status: str, error: str | None = None) -> None:
         """Record how a job ended, and delete its uploads where no map is drawn from them."""
@@ -254,7 +259,10 @@ class Foreman:
             if self._ready or time.monotonic() - began > LONGEST_BACKOFF:
                 pause = BACKOFF
             self._ready = False
-            self._after_death()
+            try:
+                self._after_death()
+            except sqlite3.Error:
+                log.exception("what became of jobs could not be recorded")
             if not self._stopping:
                 self._metrics.worker_died()
                 await asyncio.sleep(pause)
@@ -274,8 +282,8 @@ class Foreman:
             async for line in self._process.stdout:
                 try:
                     self._hear(json.loads(line))
-                except (ValueError, KeyError) as error:
-                    log.error("the worker said something that cannot be understood: %s", error)
+                except Exception:  # a full disk, a line that is none: the next job shall find a foreman
+                    log.exception("news of the worker could not be dealt with")
             await self._process.wait()
         finally:
             self._kill()
@@ -344,7 +352,10 @@ class Foreman:
                     self._kill()
             if now - swept > SWEEP:
                 swept = now
-                await self._sweep()
+                try:
+                    await self._sweep()
+                except (sqlite3.Error, OSError):
+                    log.exception("old jobs could not be deleted")
 
     async def _sweep(self) -> None:
         """Delete jobs whose time is over."""

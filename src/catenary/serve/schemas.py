@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Failure", "FileInfo", "Health", "JobInfo", "JobList", "ModelInfo", "Options", "ProgressInfo"]
+__all__ = ["BundleInfo", "Failure", "FileInfo", "Health", "JobInfo", "JobList", "ModelInfo", "Options", "ProgressInfo"]
 
 
 class _Told(BaseModel):
@@ -61,6 +61,7 @@ class ModelInfo(_Told):
     )
     thresholds: dict[str, float]
     dates: int = Field(description="1, or 2: an image before and one after.")
+    disasters: list[str] = Field(default=[], description="Types of disaster that it can be told of.")
     unit: str | None
     accepts: list[str]
     sha256: str
@@ -115,6 +116,14 @@ class JobList(_Told):
     jobs: list[JobInfo]
 
 
+class BundleInfo(_Told):
+    """A pipeline for phones."""
+
+    name: str
+    url: str = Field(description="Of its bundle.json, from /phone/.")
+    version: str = Field(description="Hash of all that it holds.")
+
+
 class Health(_Told):
     """Whether the server can answer."""
 
@@ -133,6 +142,9 @@ class Options(_Told):
     vectors: bool = Field(default=False, description="Write the objects as polygons.")
     looks: bool = Field(default=True, description="Of a classification: show where the network looked.")
     align: Literal["auto", "none"] = Field(default="auto", description="Of two dates: undo the displacement.")
+    disaster: str = Field(
+        default="", max_length=40, description="Of two dates: the type of disaster, for a model that lists some."
+    )
     outlines: Literal["pixels", "simple", "regular"] = Field(
         default="simple", description="How the buildings of a map are drawn."
     )

@@ -70,6 +70,8 @@ class Settings:
                 f"the server would be open to everyone who reaches {self.host}, without a token; add --token TEXT (or "
                 "set CATENARY_TOKEN), or leave out --host"
             )
+        if not self.token.isascii() or not self.token.isprintable() or self.token != self.token.strip():
+            raise ConfigError("a token travels in a header, so it has ASCII characters only, without space around it")
         if self.token and len(self.token) < 8:
             raise ConfigError(f"a token of {len(self.token)} characters can be guessed; take at least 8")
 

@@ -46,16 +46,13 @@ def zooms_of(path: Path) -> tuple[int, int]:
     """Zoom at which a raster fills a tile or two, and the one at which its pixels are those of the map."""
     with geo_extra():
         import rasterio
-        from rasterio.warp import calculate_default_transform
-
-        with rasterio.open(path) as file:
-            made, width, height = calculate_default_transform(
-                file.crs, "EPSG:3857", file.width, file.height, *file.bounds
-            )
-    finest = math.ceil(math.log2(EQUATOR / SIDE / abs(made.a)))
-    most = min(max(finest, 0), DEEPEST)
-    least = max(0, most - math.ceil(math.log2(max(width, height) / SIDE)) - 1)
-    return least, most
+        from rasterio.warp import transform_bounds
+    with rasterio.open(path) as file:
+        left, bottom, right, top = transform_bounds(file.crs, "EPSG:3857", *file.bounds, densify_pts=21)
+        pixel = math.sqrt((right - left) * (top - bottom) / (file.width * file.height))
+    most = min(max(math.ceil(math.log2(EQUATOR / SIDE / pixel)), 0), DEEPEST)
+    across = max(right - left, top - bottom) / (EQUATOR / 2**most)  # tiles at that zoom
+    return max(0, most - math.ceil(math.log2(max(across, 1.0))) - 1), most
 
 
 def with_overviews(path: Path) -> None:
@@ -99,10 +96,10 @@ def _warped(path: Path, z: int, x: int, y: int, *, nearest: bool) -> tuple[NDArr
     with geo_extra():
         import rasterio
         from rasterio.enums import Resampling
-        from rasterio.transform import from_origin
         from rasterio.vrt import WarpedVRT
     length = EQUATOR / 2**z
-    transform = from_origin(x * length - EQUATOR / 2, EQUATOR / 2 - y * length, length / SIDE, length / SIDE)
+    west, north = x * length - EQUATOR / 2, EQUATOR / 2 - y * length
+    transform = rasterio.Affine(length / SIDE, 0.0, west, 0.0, -length / SIDE, north)
     with rasterio.open(path, driver="GTiff") as file:
         how = Resampling.nearest if nearest else Resampling.bilinear
         bands = [n for n, kind in enumerate(file.colorinterp, 1) if kind.name != "alpha"][:3]

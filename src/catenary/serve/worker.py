@@ -82,18 +82,20 @@ class Worker:
             self._cancelled.discard(task.id)
         self._tell(news)
 
-    def model(self, name: str, *, tta: bool = False) -> Any:
-        """A model, opened once however many ask; averaging over flips shares the network of the other."""
+    def model(self, name: str, *, tta: bool = False, disaster: str = "") -> Any:
+        """A model, opened once however many ask; other ways to use it share its network."""
         with self._opening:
             if (name, False) not in self._opened:
                 self._opened[name, False] = _open(self._models[name], self._engine)
             found = self._opened[name, False]
-            if not tta or self._models[name]["kind"] == "pipeline":
+            if self._models[name]["kind"] == "pipeline" or not (tta or disaster):
                 return found
-            if (name, True) not in self._opened:
-                from catenary.predict.engines import Opened
+            from catenary.predict.engines import Opened
 
-                opened = Opened(found.engine, drift=found.drift, notes=found.notes)
+            opened = Opened(found.engine, drift=found.drift, notes=found.notes)
+            if disaster and self._models[name]["kind"] != "classification":
+                return type(found)(found.card, opened, tta=tta, disaster=disaster)
+            if (name, True) not in self._opened:
                 self._opened[name, True] = type(found)(found.card, opened, tta=True)
             return self._opened[name, True]
 
@@ -110,7 +112,7 @@ class Worker:
 
         tell = Teller(news, check)
         tell("reading", 0, 0)
-        model = self.model(task.model, tta=bool(task.options.get("tta")))
+        model = self.model(task.model, tta=bool(task.options.get("tta")), disaster=task.options.get("disaster", ""))
         token = WATCH.set(tell.looks)
         try:
             view, out = runner_of(task.kind)(task, model, Path(self._models[task.model]["path"]), tell)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from catenary.data.contact import to_rgb
 from catenary.errors import ConfigError
-from catenary.io import read_image
 from catenary.predict.class_files import tinted
 from catenary.predict.classify import ClassPredictor
 from catenary.predict.saliency import Saliency
@@ -32,7 +30,7 @@ def classify_image(task: Task, model: ClassPredictor, place: Path, tell: Teller)
         InputError: It cannot be read, or does not suit the model.
     """
     out = Output(task)
-    image = replace(read_image(task.paths("image")[0]), source=task.name)
+    image = task.read(task.paths("image")[0])
     tell("classifying", 0, 0)
     found = model(image)
     tell("drawing", 0, 0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from catenary.data.contact import to_rgb
 from catenary.data.labels import LabelSet
 from catenary.errors import InputError
-from catenary.io import orientation, read_image
+from catenary.io import orientation
 from catenary.predict import Prediction, Predictor
 from catenary.predict.measure import COLUMNS
 from catenary.predict.quantities import COLUMNS as QUANTITIES
@@ -37,7 +37,7 @@ def segment_image(task: Task, predictor: Predictor, place: Path, tell: Teller) -
     """
     out = Output(task)
     paths = task.paths("image", "post")
-    images = [replace(read_image(path), source=task.name) for path in paths]
+    images = [task.read(path) for path in paths]
     image = images[0]
     if len(images) > 1:
         if images[0].shape != images[1].shape:

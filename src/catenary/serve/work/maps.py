@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from catenary.io.files import atomic
 from catenary.io.layers import open_layer
 from catenary.io.outlines import geo_extra, reproject
 from catenary.predict import Predictor
-from catenary.serve.catalogue import targets_of
+from catenary.serve.catalogue import Target, targets_of
 from catenary.serve.tiles import CONFIDENCE, bounds_of, with_overviews, zooms_of
 from catenary.serve.work.output import Output, Task, Teller
 
@@ -43,6 +45,9 @@ def map_place(task: Task, predictor: Predictor, place: Path, tell: Teller) -> tu
         outlines=task.options.get("outlines", "simple"),
     )
     resume = (task.folder / UNFINISHED).exists()
+    if not resume:  # what is left by one that was killed at its very end
+        shutil.rmtree(task.folder)
+        task.folder.mkdir()
     check_scene(scene, settings, resume=resume)
     mapped = map_scene(predictor, place, scene, settings, resume=resume, progress=tell)
     for path, role in ((mapped.files.classes, "raster"), (mapped.files.confidence, "raster"), (mapped.page, "report")):
@@ -60,15 +65,6 @@ def map_place(task: Task, predictor: Predictor, place: Path, tell: Teller) -> tu
         with_overviews(image)
     labels = predictor.card.labels
     targets = targets_of(labels, predictor.card.thresholds)
-    legend = [{"name": one.name, "color": one.color} for one in targets]
-    names = {"pre": "Before" if posts else "Image", "post": "After"}
-    layers: list[dict[str, Any]] = [
-        {"id": key, "name": names[key], "legend": None} for key in ("pre", "post")[: 1 + len(posts)]
-    ]
-    layers.append({"id": "damage", "name": "Damage" if posts else "Classes", "legend": legend})
-    layers.append({"id": "confidence", "name": "Confidence", "legend": CONFIDENCE})
-    for layer in layers:
-        layer["tiles"] = f"/api/jobs/{task.id}/tiles/{layer['id']}/{{z}}/{{x}}/{{y}}.png"
     least, most = zooms_of(mapped.files.classes)
     summary = json.loads((task.folder / "summary.json").read_text("utf-8"))
     summary["images"] = [task.readable(one) for one in summary["images"]]
@@ -78,7 +74,7 @@ def map_place(task: Task, predictor: Predictor, place: Path, tell: Teller) -> tu
         "bounds": bounds_of(mapped.files.classes),
         "minzoom": least,
         "maxzoom": most,
-        "layers": layers,
+        "layers": _layers(task, targets, dates=1 + len(posts)),
         "rasters": {
             "damage": mapped.files.classes.name,
             "confidence": mapped.files.confidence.name,
@@ -91,6 +87,18 @@ def map_place(task: Task, predictor: Predictor, place: Path, tell: Teller) -> tu
         "warnings": [task.readable(note) for note in mapped.notes],
     }
     return view, out
+
+
+def _layers(task: Task, targets: Sequence[Target], *, dates: int) -> list[dict[str, Any]]:
+    """What can be laid onto the map, from below."""
+    names = {"pre": "Before" if dates == 2 else "Image", "post": "After"}
+    layers: list[dict[str, Any]] = [{"id": key, "name": names[key], "legend": None} for key in ("pre", "post")[:dates]]
+    legend = [{"name": one.name, "color": one.color} for one in targets]
+    layers.append({"id": "damage", "name": "Damage" if dates == 2 else "Classes", "legend": legend})
+    layers.append({"id": "confidence", "name": "Confidence", "legend": CONFIDENCE})
+    for layer in layers:
+        layer["tiles"] = f"/api/jobs/{task.id}/tiles/{layer['id']}/{{z}}/{{x}}/{{y}}.png"
+    return layers
 
 
 def _to_geojson(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from catenary.io import write_image
+from catenary.errors import InputError
+from catenary.io import image_size, read_image, write_image
 from catenary.io.files import atomic
+from catenary.types import Image
 
 __all__ = ["SHOWN", "Output", "Task", "Teller", "plain", "shown_size", "shrunk", "shrunk_label"]
 
@@ -37,6 +39,7 @@ class Task:
         options: What was asked for.
         inputs: Role, path and the client's name of each upload.
         folder: Where results go.
+        limit: Most pixels that are read.
     """
 
     id: str
@@ -46,6 +49,21 @@ class Task:
     options: Mapping[str, Any]
     inputs: Sequence[Mapping[str, str]]
     folder: Path
+    limit: int = 1 << 28
+
+    def read(self, path: Path) -> Image:
+        """An upload, under the client's name; a series of slices is only now known to be small enough.
+
+        Raises:
+            InputError: It is too large, or cannot be read.
+        """
+        shape = image_size(path)
+        if math.prod(shape) > self.limit:
+            raise InputError(
+                f"{path} has {'x'.join(map(str, shape))} pixels, more than the {self.limit / 1e6:.0f} million that "
+                "this server takes; give a smaller one"
+            )
+        return replace(read_image(path), source=self.name)
 
     def paths(self, *roles: str) -> list[Path]:
         """The uploads of some roles, in their order."""

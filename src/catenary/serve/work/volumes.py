@@ -12,7 +12,7 @@ import numpy as np
 
 from catenary.data.cases import Case, Dataset
 from catenary.errors import InputError
-from catenary.io import read_image, write_image
+from catenary.io import write_image
 from catenary.predict import Predictor
 from catenary.predict.measure import COLUMNS
 from catenary.predict.quantities import COLUMNS as QUANTITIES
@@ -34,7 +34,7 @@ def segment_volume(task: Task, predictor: Predictor, place: Path, tell: Teller) 
         InputError: It cannot be read, or does not suit the model.
     """
     out = Output(task)
-    image = replace(_read(task, predictor), source=task.name)
+    image = _read(task, predictor)
     tell.expect(tiles_of(predictor, image))
     found = predictor(image, probability=bool(task.options.get("probability")))
     tell("writing", 0, 0)
@@ -74,14 +74,14 @@ def segment_volume(task: Task, predictor: Predictor, place: Path, tell: Teller) 
 def _read(task: Task, predictor: Predictor) -> Image:
     files = task.paths("image")
     if len(files) == 1:
-        return read_image(files[0])
+        return task.read(files[0])
     if files[0].suffix == ".dcm":  # the slices of a series
         folder = files[0].parent / "series"
         folder.mkdir(exist_ok=True)
         for file in files:
             if file.exists():
                 os.replace(file, folder / file.name)
-        return read_image(folder)
+        return task.read(folder)
     card = predictor.card
     if len(files) != card.channels:
         raise InputError(
@@ -91,7 +91,7 @@ def _read(task: Task, predictor: Predictor) -> Image:
     order = _in_order([one["name"] for one in task.inputs if one["role"] == "image"], card.channel_names)
     case = Case(name=task.name, images=tuple(files[place] for place in order), mask=None)
     together = Dataset(root=files[0].parent, name=task.name, layout="files of a case", cases=(), labels=card.labels)
-    return together.read_image(case)
+    return replace(together.read_image(case), source=task.name)
 
 
 def _in_order(names: Sequence[str], channels: Sequence[str]) -> list[int]:
