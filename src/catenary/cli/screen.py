@@ -22,7 +22,7 @@ def screen(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", show_default=False, help="Folder of the results.")],
     engine: Annotated[
-        Engine, typer.Option(metavar="|".join(Engine), help="What runs the networks; auto: the fastest that agrees.")
+        Engine, typer.Option(metavar="|".join(Engine), help="What runs the networks; auto: full precision.")
     ] = Engine.auto,
 ) -> int:
     """Screen fundus photographs for glaucoma.

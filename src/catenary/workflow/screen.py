@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +216,8 @@ def open_pipeline(path: str | Path, *, engine: str = "auto") -> Screener:
 
     Args:
         path: The folder that `catenary.workflow.pipeline` made.
-        engine: See `catenary.workflow.load`.
+        engine: See `catenary.workflow.load`; ``"auto"`` is full precision: faster engines that change the class of a
+            pixel in thousands still move a ratio or a probability of one photo, and a photo takes a second either way.
 
     Raises:
         ModelError: There is no pipeline, or a model is damaged or of the wrong kind.
@@ -224,6 +226,8 @@ def open_pipeline(path: str | Path, *, engine: str = "auto") -> Screener:
     from catenary.predict.classify import open_classifier
 
     found, folder = read_pipeline(path)
+    if engine == "auto":
+        engine = "onnx" if find_spec("onnxruntime") else "torch"
     finders = [open_predictor(folder / s.model, engine=engine) for s in found.stages if isinstance(s, DiscStage)]
     judges = {
         s.name: open_classifier(folder / s.model, engine=engine) for s in found.stages if isinstance(s, JudgeStage)
@@ -245,7 +249,7 @@ def screen(
         pipeline: The folder that `catenary.workflow.pipeline` made.
         photos: Files, folders and patterns.
         out: Folder for the results, made when needed.
-        engine: See `catenary.workflow.load`.
+        engine: See `open_pipeline`.
         progress: Called after each photo.
 
     Returns:
