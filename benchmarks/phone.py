@@ -24,7 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from phones import PHONE, hosted, launcher, mask_of, records
+from browser import chromium
+from phones import PHONE, hosted, mask_of, ready, records
 
 
 def overlap(one, other):
@@ -41,9 +42,9 @@ def through_python(pipeline, photos, engine):
     return [screener(photo) for photo in photos]
 
 
-def first_visit(launch, address):
-    """Bytes that come, milliseconds until the page answers and until it can screen; the page."""
-    page = launch().new_context(**PHONE).new_page()
+def first_visit(browser, address):
+    """The page, seconds until it answers a touch and until it can screen."""
+    page = browser.new_context(**PHONE).new_page()
     page.set_default_timeout(300_000)
     begun = time.perf_counter()
     page.goto(address, wait_until="commit")
@@ -52,7 +53,7 @@ def first_visit(launch, address):
     page.wait_for_selector("dialog[open]")
     usable = time.perf_counter() - begun
     page.click("dialog button.main")
-    page.wait_for_selector("#choose:not([disabled])")
+    ready(page)
     return page, usable, time.perf_counter() - begun
 
 
@@ -90,33 +91,6 @@ def compared(expected, found):
     return row
 
 
-class Counted:
-    """Bytes that a static host has sent."""
-
-    def __init__(self, site):
-        import phones
-
-        self.sent, outer, plain = 0, self, phones._Quiet
-
-        class Counting(plain):
-            def copyfile(self, source, outputfile):
-                data = source.read()
-                outer.sent += len(data)
-                outputfile.write(data)
-
-        self._plain, phones._Quiet = plain, Counting
-        self._hosted = hosted(site)
-
-    def __enter__(self):
-        return self._hosted.__enter__()
-
-    def __exit__(self, *error):
-        import phones
-
-        phones._Quiet = self._plain
-        return self._hosted.__exit__(*error)
-
-
 def main():
     from catenary import workflow
     from catenary.predict.files import find_inputs
@@ -134,10 +108,10 @@ def main():
         if given.site is None:
             workflow.export(given.pipeline, to="phone-site", out=site)
         models = sum(path.stat().st_size for path in site.glob("models/*/*"))
-        counted = Counted(site)
-        with counted as address, launcher() as launch:
-            page, usable, ready = first_visit(launch, address)
-            sent = counted.sent
+        answers: list[int] = []
+        with hosted(site, sent=answers) as address, chromium() as browser:
+            page, usable, opened = first_visit(browser, address)
+            sent = sum(answers)
             found, spent = through_the_page(page, photos)
     expected = through_python(given.pipeline, photos, given.engine)
     rows = [compared(*pair) for pair in zip(expected, found, strict=True)]
@@ -155,7 +129,7 @@ def main():
     print(f"| seconds a photograph, page, median: screening / until it is shown | {own:.2f} / {np.median(spent):.2f} |")
     print(f"| seconds a photograph, Python ({given.engine}) | {np.median(column('python_seconds')):.2f} |")
     print(f"| first visit | {sent / 1e6:.1f} MB, of these models {models / 1e6:.1f} MB |")
-    print(f"| until the first touch counts / until it can screen | {usable:.1f} s / {ready:.1f} s |")
+    print(f"| until the first touch counts / until it can screen | {usable:.1f} s / {opened:.1f} s |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A site with the phone page and tiny models, and a phone that opens it, for tests in a real browser."""
+"""A site with the phone page and tiny models, and what a phone that opens it keeps, for tests in a real browser."""
 
 import functools
 import http.server
-import shutil
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,6 @@ from pathlib import Path
 import pytest
 
 STATIC = Path(__file__).resolve().parents[1] / "src" / "catenary" / "serve" / "static" / "phone"
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--disable-quic",
-]  # fmt: skip
 PHONE = {
     "viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True,
     "locale": "en-GB", "accept_downloads": True,
@@ -29,15 +24,10 @@ CLASSES = [
 ]  # fmt: skip
 
 
-def needs_browser():
-    """The browser's program; the test is skipped where there is none, or no built page."""
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+def needs_phone_page():
+    """Skip where the page is not built."""
     if not (STATIC / "index.html").is_file():
-        pytest.skip("the pages are not built: run `make web`")
-    found = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium: on Debian and Ubuntu, apt install chromium")
-    return found
+        pytest.skip("the pages are not built: make web")
 
 
 def tiny_pipeline(folder):
@@ -56,17 +46,36 @@ def tiny_pipeline(folder):
     return photos, joined.path
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class Host(http.server.SimpleHTTPRequestHandler):
+    """A plain static host; with a `token` it guards the models."""
+
     extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".wasm": "application/wasm"}
+
+    def __init__(self, *given, token="", sent=None, **more):
+        self.token, self.sent = token, [] if sent is None else sent
+        super().__init__(*given, **more)
 
     def log_message(self, *_):
         pass
 
+    def do_GET(self):
+        guarded = self.token and "/models" in self.path
+        if guarded and self.headers["Authorization"] != f"Bearer {self.token}":
+            self.send_error(401)
+        else:
+            super().do_GET()
+
+    def copyfile(self, source, outputfile):
+        data = source.read()
+        self.sent.append(len(data))
+        outputfile.write(data)
+
 
 @contextmanager
-def hosted(folder):
-    """The address of a folder on a plain static host."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=folder))
+def hosted(folder, **more):
+    """The address of a folder on a `Host`."""
+    handler = functools.partial(Host, directory=folder, **more)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -77,32 +86,8 @@ def hosted(folder):
         thread.join()
 
 
-@contextmanager
-def launcher():
-    """Starts browsers, with further arguments; all end with it."""
-    program = needs_browser()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        begun = []
-
-        def launch(*arguments):
-            begun.append(driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *arguments]))
-            return begun[-1]
-
-        try:
-            yield launch
-        finally:
-            for browser in begun:
-                browser.close()
-
-
-def opened(context, address):
-    """The page, once its models are open; errors in it fail the test."""
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.on("pageerror", lambda error: pytest.fail(f"the page broke: {error}"))
-    page.goto(address)
+def ready(page):
+    """The page, once its models are open."""
     page.wait_for_selector("#choose:not([disabled])")
     return page
 

@@ -598,3 +598,36 @@ def test_a_broken_run_leaves_the_older_file(tmp_path):
         fail()
     assert (tmp_path / "a.gpkg").read_text() == "an older file"
     assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", rasterio.Affine(5e-6, 0, 180 - 2e-4, 0, -5e-6, -17.5)),
+        ("EPSG:4326", rasterio.Affine(5e-6, 0, -180 - 2e-4, 0, -5e-6, -17.5)),
+        ("EPSG:3832", rasterio.Affine(0.5, 0, 3_339_584.724 - 20, 0, -0.5, -1_971_700)),
+    ],
+)
+def test_the_180th_meridian_is_no_border(tmp_path, crs, transform, cut):
+    label = np.zeros((80, 80))
+    label[20:40, 20:60] = 3
+    rasters = write_map(tmp_path, label, crs=crs, transform=transform)
+    corners = shapely.box(20, 20, 60, 40)
+    house = shapely.transform(corners, lambda xy: np.stack(transform @ xy.T, 1))
+    house = reproject(np.array([house]), crs, "EPSG:4326")[0]
+    east = shapely.transform(house, lambda xy: np.stack([xy[:, 0] % 360, xy[:, 1]], 1))
+    west, _, right, _ = east.bounds
+    assert west < 180 < right
+    if cut:
+        parts = [shapely.intersection(east, shapely.box(a, -90, b, 90)) for a, b in ((0, 180), (180, 360))]
+        house = shapely.MultiPolygon([parts[0], shapely.transform(parts[1], lambda xy: xy - (360, 0))])
+    else:
+        house = shapely.transform(east, lambda xy: np.where(xy > 180, xy - (360, 0), xy))
+    path = write_footprints(tmp_path / "f.gpkg", [house], crs="EPSG:4326")
+    _, _, columns = grade(tmp_path, path, rasters)
+    assert columns["share_destroyed"][0] == pytest.approx(1, abs=1e-3)
+    assert columns["known"][0] == pytest.approx(1, abs=1e-6)
+    _, _, own = trace(tmp_path, rasters)
+    assert own["area_m2"].tolist() == pytest.approx(columns["area_m2"].tolist(), rel=2e-3)
+    assert columns["area_m2"][0] < 500

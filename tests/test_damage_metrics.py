@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from catenary import open_dataset, workflow
 from catenary.cli import show
+from catenary.cli.main import main
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError
 from catenary.metrics.damage import compare_damage, count_buildings
@@ -495,3 +496,19 @@ def test_answers_that_cannot_be_paired_are_not_compared():
     scores = score(cases)
     assert compare_damage(scores, score(cases[:2])) == {}
     assert compare_damage(scores, scores.model_copy(update={"cases": []})) == {}
+
+
+def test_compare_shows_the_damage_scores_side_by_side(tmp_path, capsys):
+    cases = draw_cases(n=6)
+    for name, chosen in (("one", 3), ("other", 2)):
+        scorer, damage = Scorer(FOUR), DamageScorer(FOUR)
+        for case, group, truth, prediction in cases:
+            for each in (scorer, damage):
+                each.add(case, group, truth, (truth if chosen == 2 else prediction).astype(np.uint8))
+        evaluation = scorer.result("test").model_copy(update={"damage": damage.result()})
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "evaluation.json").write_text(evaluation.model_dump_json())
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "other")]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "xView2" in line)
+    assert re.search(r"damage\s+xView2\s+score\s+0\.\d+\s+1\.000\s+\+0\.\d+\s+\(\+0\.\d+ to \+0\.\d+\)", line)
+    assert line.rstrip().endswith("other")

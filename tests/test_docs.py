@@ -127,7 +127,7 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
 
     for words in commands("\n".join(blocks(ROOT / "README.md", "sh"))):
         screening = {"crop", "pipeline", "screen"} & {words[0]} or "glaucoma-detection" in words
-        if words[0] == "demo" or screening or (words[0] == "fit" and "runs/skin" in words):
+        if words[0] in ("demo", "serve") or screening or (words[0] == "fit" and "runs/skin" in words):
             continue  # these have tests of their own (a screening needs a disc that was learnt), the last ran above
         line = " ".join(words)
         for long, short in (
@@ -136,6 +136,7 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
             ("--minutes 20", "--steps 4"),
             ("--minutes 10", "--steps 4"),
             ("--epochs 40", "--steps 4"),
+            ("--shift 6", "--shift 6 --size 128 128"),
             ("--trials 20 --minutes 3 --workers 2", "--trials 2 --steps 2 --space train.lr=1e-4..1e-2:log"),
         ):
             line = line.replace(long, short)
@@ -144,6 +145,8 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
         assert main(line.replace("model.depth=6", "model.depth=3").split() + more) == 0, line
     for written in (
         "masks/photo_mask.png",
+        "skin.onnx",
+        "town/buildings.gpkg",
         "masks/measurements.csv",
         "masks/new_mask.nii.gz",
         "measured/report.json",

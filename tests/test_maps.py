@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyogrio
 import pytest
 import rasterio
@@ -16,6 +17,7 @@ from catenary.predict import Card, save_model
 from catenary.recipe import Model, Predict, Prepare, Recipe, Sample
 from catenary.workflow import MapSettings
 from catenary.workflow.city import write_city
+from rasters import town, write
 from test_mosaic import model  # noqa: F401 - a fixture
 
 SHAPE = (200, 240)
@@ -132,4 +134,56 @@ def test_what_does_not_suit_is_said_before_anything_is_done(model, city, tmp_pat
     wrong = MapSettings(post_crs="EPSG:3857")
     with pytest.raises(InputError, match="states EPSG:4326, found EPSG:3857 given"):
         workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", settings=wrong)
-    assert not any((tmp_path / "out").glob("**/*.tif"))
+    grey = write(tmp_path / "grey.tif", town(64)[:1])
+    with pytest.raises(InputError, match="trained on 6 channels"):  # before minutes are spent on an alignment
+        workflow.predict_mosaic(model, write(tmp_path / "a.tif", town(64)), grey, out=tmp_path / "out")
+    elsewhere = far["buildings"]
+    with pytest.raises(InputError, match=r"no footprint of .* lies on"):
+        workflow.predict_mosaic(model, city["pre"], city["post"], out=tmp_path / "out", footprints=elsewhere)
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_that_are_done_are_left_and_one_that_fails_is_told(model, tmp_path, capsys):  # noqa: F811
+    for date, seed in (("pre", 0), ("post", 1)):
+        (tmp_path / date).mkdir()
+        for name in ("a", "b"):
+            write(tmp_path / date / f"{name}_{date}.tif", town(80, seed))
+    write(tmp_path / "pre" / "c_pre.tif", np.zeros((3, 80, 80), np.uint8), nodata=0)
+    write(tmp_path / "post" / "c_post.tif", town(80, 2))
+    line = ["predict", str(model), "--pre", str(tmp_path / "pre"), "--post", str(tmp_path / "post"), "--align", "none"]
+    out = tmp_path / "out"
+    assert main([*line, "--out", str(out)]) == 2
+    told = capsys.readouterr()
+    assert "2 of 3 scenes mapped" in told.out
+    assert "error: c: " in told.err
+    assert {path.name for path in out.iterdir()} == {"a", "b", "scenes.csv"}
+    before = (out / "a" / "damage.tif").stat().st_mtime_ns
+    assert main([*line, "--out", str(out)]) == 1
+    assert "already holds a damage.tif" in capsys.readouterr().err
+    assert main([*line, "--out", str(out), "--resume"]) == 2
+    assert (out / "a" / "damage.tif").stat().st_mtime_ns == before
+    assert "was there" in (out / "scenes.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--pre", "a.tif", "--pre", "b.tif", "--post", "c.tif"], "2 --pre and 1 --post do not make pairs"),
+        (
+            ["--pre", "one", "--post", "other"],
+            "2 of the images and later images have no partner of the same name, the first is",
+        ),
+        (["--pre", "one", "--post", "empty"], "the folder empty holds no .tif"),
+        (["--pre", "a.tif", "--pre", "b.tif", "--align", "x.json"], "--align x.json is of one place, found 2"),
+        (["--pre", "a.tif", "--pre", "a.tif"], "are the same places twice"),
+    ],
+)
+def test_wrong_lines_of_several_places(model, tmp_path, monkeypatch, capsys, more, said):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (("one", "x"), ("other", "y"), ("empty", None)):
+        (tmp_path / folder).mkdir()
+        if name:
+            write(tmp_path / folder / f"{name}.tif", town(16))
+    assert main(["predict", str(model), *more, "--out", "out"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

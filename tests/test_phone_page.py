@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from browser import chromium, needs_browser, opened
 from catenary import workflow
 from catenary.phantoms.faults import stranger
 from catenary.phantoms.fundus import fundus
 from catenary.workflow.screen import open_pipeline
-from phones import PHONE, hosted, launcher, mask_of, needs_browser, opened, records, screened, tiny_pipeline
+from phones import PHONE, hosted, mask_of, needs_phone_page, ready, records, screened, tiny_pipeline
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     needs_browser()
+    needs_phone_page()
     folder = tmp_path_factory.mktemp("phone")
     photos, pipeline = tiny_pipeline(folder)
     workflow.export(pipeline, to="phone-site", out=folder / "site")
@@ -34,25 +36,24 @@ def address(made):
 
 
 @pytest.fixture(scope="module")
-def launch(made):
-    with launcher() as found:
+def browser(made):
+    """A browser whose camera sees a phantom."""
+    photo = fundus(np.random.default_rng(4), (480, 640), aim=0.3).image
+    frame, film = made["folder"] / "frame.jpg", made["folder"] / "film.mjpeg"
+    Pillow.fromarray(np.moveaxis(photo, 0, -1)).save(frame, quality=95)
+    film.write_bytes(frame.read_bytes() * 5)
+    with chromium(f"--use-file-for-fake-video-capture={film}") as found:
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser(launch):
-    return launch()
-
-
 @pytest.fixture
-def phone(browser):
-    context = browser.new_context(**PHONE)
-    yield context
-    context.close()
+def page(browser, address):
+    """The page on a phone, its models open; it speaks with its own host only."""
+    with opened(browser, address, allow=("ERR_INTERNET_DISCONNECTED",), **PHONE) as found:
+        yield ready(found)
 
 
-def test_the_page_answers_as_python_does(made, address, phone):
-    page = opened(phone, address)
+def test_the_page_answers_as_python_does(made, page):
     given = [*made["photos"][::6], made["folder"] / "portrait.png", made["folder"] / "black.png"]
     screener = open_pipeline(made["pipeline"], engine="onnx")
     for photo in given:
@@ -88,12 +89,11 @@ def test_the_page_answers_as_python_does(made, address, phone):
             assert row[column] == its[column], column
 
 
-def test_it_works_with_the_network_off(made, address, phone):
-    page = opened(phone, address)
+def test_it_works_with_the_network_off(made, page):
     assert "without a network" in page.inner_text("#ready")
-    phone.set_offline(True)
+    page.context.set_offline(True)
     page.reload()
-    page.wait_for_selector("#choose:not([disabled])")
+    ready(page)
     assert "Glaucoma" in screened(page, made["photos"][0])
     page.click("#about")
     about = page.inner_text("dialog")
@@ -102,8 +102,7 @@ def test_it_works_with_the_network_off(made, address, phone):
     assert bundle["stages"][1]["model"]["sha256"][:12] in about
 
 
-def test_the_history_is_kept_and_deleted(made, address, phone):
-    page = opened(phone, address)
+def test_the_history_is_kept_and_deleted(made, page):
     for photo in made["photos"][:2]:
         screened(page, photo)
         page.click("#again")
@@ -121,8 +120,7 @@ def test_the_history_is_kept_and_deleted(made, address, phone):
     assert records(page) == []
 
 
-def test_no_answer_says_why_in_each_language(made, address, phone):
-    page = opened(phone, address)
+def test_no_answer_says_why_in_each_language(made, page):
     told = {"en": "not a photo of the back of the eye", "tr": "göz dibi fotoğrafı değil", "hi": "फ़ोटो नहीं है"}
     screened(page, made["folder"] / "portrait.png")
     for language, words in told.items():
@@ -135,14 +133,7 @@ def test_no_answer_says_why_in_each_language(made, address, phone):
     assert page.locator("#app").evaluate("e => e.scrollWidth") <= 360
 
 
-def test_a_photo_is_taken_with_the_camera(launch, address, tmp_path):
-    photo = fundus(np.random.default_rng(4), (480, 640), aim=0.3).image
-    film = tmp_path / "film.mjpeg"
-    Pillow.fromarray(np.moveaxis(photo, 0, -1)).save(tmp_path / "frame.jpg", quality=95)
-    film.write_bytes((tmp_path / "frame.jpg").read_bytes() * 5)
-    fake = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}")
-    context = launch(*fake).new_context(**PHONE, permissions=["camera"])
-    page = opened(context, address)
+def test_a_photo_is_taken_with_the_camera(page):
     page.click("#camera")
     page.wait_for_selector("#hint[data-verdict=good], #hint[data-verdict=usable]")
     page.click("#take:not([disabled])")
@@ -153,33 +144,32 @@ def test_a_photo_is_taken_with_the_camera(launch, address, tmp_path):
     assert found["stoppedAt"] in ("", "disc")
 
 
-def test_a_camera_that_is_refused_is_said(address, phone):
-    page = opened(phone, address)
+def test_a_camera_that_is_refused_is_said(page):
+    refuse = "async () => { throw new DOMException('', 'NotAllowedError') }"
+    page.evaluate(f"() => {{ navigator.mediaDevices.getUserMedia = {refuse} }}")
     page.click("#camera")
     page.wait_for_selector("[role=alert]")
-    assert "Choose a photo" in page.inner_text("[role=alert]")
+    assert "Allow it in the browser's settings" in page.inner_text("[role=alert]")
     assert page.locator("#choose").is_enabled()
 
 
-def test_models_that_are_not_what_was_promised_are_thrown_away(made, phone, tmp_path):
+def test_models_that_are_not_what_was_promised_are_thrown_away(made, browser, tmp_path):
     site = shutil.copytree(made["folder"] / "site", tmp_path / "site")
     model = site / "models/screening/disc.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"?")
-    with hosted(site) as address:
-        page = phone.new_page()
-        page.goto(address)
+    with hosted(site) as address, opened(browser, address, **PHONE) as page:
         page.wait_for_selector("[role=alert]")
         assert "its hash is wrong" in page.inner_text("[role=alert]")
         assert page.locator("#choose").is_disabled()
         shutil.copy(made["folder"] / "site/models/screening/disc.onnx", model)
         page.click("[role=alert] button")
-        page.wait_for_selector("#choose:not([disabled])")
+        ready(page)
 
 
-def test_new_models_are_offered(made, phone, tmp_path):
+def test_new_models_are_offered(made, browser, tmp_path):
     site = shutil.copytree(made["folder"] / "site", tmp_path / "site")
-    with hosted(site) as address:
-        page = opened(phone, address)
+    with hosted(site) as address, opened(browser, address, **PHONE) as page:
+        ready(page)
         for path in (site / "models.json", site / "models/screening/bundle.json"):
             told = json.loads(path.read_text())
             (told[0] if isinstance(told, list) else told)["version"] = "f" * 64
@@ -192,10 +182,42 @@ def test_new_models_are_offered(made, phone, tmp_path):
         assert "f" * 12 in page.inner_text("dialog")
 
 
-def test_a_browser_that_cannot_is_told_so(address, phone):
-    page = phone.new_page()
-    page.add_init_script("delete window.OffscreenCanvas")
-    page.goto(address)
-    page.wait_for_selector("[role=alert]")
-    assert "OffscreenCanvas" in page.inner_text("[role=alert]")
-    assert page.locator("#choose").count() == 0
+def test_a_new_version_of_the_page_is_offered(made, browser, tmp_path):
+    site = shutil.copytree(made["folder"] / "site", tmp_path / "site")
+    with hosted(site) as address, opened(browser, address, **PHONE) as page:
+        ready(page)
+        script = site / "sw.js"
+        script.write_text(script.read_text().replace('self.VERSION="', 'self.VERSION="new'))
+        page.reload()
+        page.click(".notice button")
+        page.wait_for_selector(".notice", state="detached")
+        ready(page)
+        names = page.evaluate("caches.keys()")
+        assert [name for name in names if name.startswith("catenary-page-")] == [
+            next(name for name in names if name.startswith("catenary-page-new"))
+        ]
+
+
+def test_full_storage_is_said_and_the_result_is_shown(made, page):
+    full = "() => { throw new DOMException('', 'QuotaExceededError') }"
+    page.evaluate(f"() => {{ IDBObjectStore.prototype.add = {full} }}")
+    assert "Glaucoma" in screened(page, made["photos"][0])
+    assert "storage of this phone is full" in page.inner_text("[role=alert]")
+
+
+def test_a_guarded_server_is_told_its_code(made, browser, tmp_path):
+    with hosted(made["folder"] / "site", token="secret") as address:
+        with opened(browser, address, allow=("401",), **PHONE) as page:
+            page.fill("#token", "secret")
+            page.press("#token", "Enter")
+            ready(page)
+        with opened(browser, f"{address}#token=secret", **PHONE) as page:
+            ready(page)
+            assert page.url == address
+
+
+def test_a_browser_that_cannot_is_told_so(address, browser):
+    with opened(browser, address, init="delete window.OffscreenCanvas", **PHONE) as page:
+        page.wait_for_selector("[role=alert]")
+        assert "OffscreenCanvas" in page.inner_text("[role=alert]")
+        assert page.locator("#choose").count() == 0

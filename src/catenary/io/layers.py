@@ -126,5 +126,5 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (DataSourceError, DataLayerError, ShapelyError, RuntimeError, OSError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = str(error).strip().splitlines()[0].partition("; It might help")[0].rstrip(".")
         raise InputError(f"{path} cannot be read ({reason}); copy it again from its source") from error

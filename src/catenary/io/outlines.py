@@ -24,6 +24,7 @@ __all__ = [
     "reproject",
     "to_pixels",
     "to_world",
+    "turned_to",
 ]
 
 Outlines = NDArray[np.object_]
@@ -101,6 +102,35 @@ def reproject(outlines: Outlines, source: str, target: str) -> Outlines:
     return _transformed(outlines, lambda xy: np.stack(change(*xy.T), 1))
 
 
+def turned_to(outlines: Outlines, middle: float | None = None) -> Outlines:
+    """Outlines in degrees, whole across the 180th meridian, and turned by 360 degrees to where they lie near `middle`.
+
+    One that is wider than half the earth is taken for one that crosses the meridian, cut there or not.
+
+    >>> import shapely
+    >>> cut = np.array([shapely.union(shapely.box(179.9, 0, 180, 1), shapely.box(-180, 0, -179.9, 1))])
+    >>> [shapely.bounds(turned_to(cut, middle))[0].round(1).tolist() for middle in (None, -180)]
+    [[179.9, 0.0, 180.1, 1.0], [-180.1, 0.0, -179.9, 1.0]]
+    """
+    import shapely
+
+    bounds = shapely.bounds(outlines)
+    crossing = bounds[:, 2] - bounds[:, 0] > 180
+    if crossing.any():
+        outlines = outlines.copy()
+        outlines[crossing] = shapely.transform(outlines[crossing], lambda xy: xy + np.where(xy < 0, (360, 0), 0))
+        bounds = shapely.bounds(outlines)
+    if middle is None:
+        return outlines
+    turns = np.nan_to_num(np.round((middle - (bounds[:, 0] + bounds[:, 2]) / 2) / 360))
+    if turns.any():
+        outlines = outlines.copy()
+        for turn in np.unique(turns[turns != 0]):
+            here = turns == turn
+            outlines[here] = shapely.transform(outlines[here], lambda xy, turn=turn: xy + np.array([360 * turn, 0]))
+    return outlines
+
+
 def ground_areas(outlines: Outlines, crs: str) -> NDArray[np.float64]:
     """Area of each outline in m2; NaN for None.
 
@@ -131,7 +161,7 @@ def ground_areas(outlines: Outlines, crs: str) -> NDArray[np.float64]:
     earth = system.get_geod()
     assert earth is not None
     equal = Proj(proj="cea", a=earth.a, b=earth.b, over=True)
-    degrees = reproject(outlines, crs, system.geodetic_crs.to_wkt())
+    degrees = turned_to(reproject(outlines, crs, system.geodetic_crs.to_wkt()))
     true: NDArray[np.float64] = shapely.area(_transformed(degrees, lambda xy: np.stack(equal(*xy.T), 1)))
     trusted = system.is_projected & (np.abs(flat - true) <= TRUE_TO_AREA * true)
     return np.where(trusted, flat, true)

@@ -18,8 +18,18 @@ from numpy.typing import NDArray
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, InputError, near_match
 from catenary.io.layers import Layer, open_layer
+from catenary.io.meridian import in_degrees
 from catenary.io.outline_files import outline_file
-from catenary.io.outlines import Outlines, geo_extra, ground_areas, ground_frame, reproject, to_pixels, to_world
+from catenary.io.outlines import (
+    Outlines,
+    geo_extra,
+    ground_areas,
+    ground_frame,
+    reproject,
+    to_pixels,
+    to_world,
+    turned_to,
+)
 from catenary.io.raster import Raster, open_raster
 from catenary.predict.components import OUTLINES, Components, draw
 from catenary.types import IGNORE, Progress, silent
@@ -107,7 +117,7 @@ def buildings_of_footprints(
             for start in range(0, own.count, BATCH):
                 ids, found = file.own(start, BATCH)
                 outlines, mended = _repair(found)
-                pixels = to_pixels(reproject(outlines, own.crs, scene.crs), scene.classes.grid)
+                pixels = to_pixels(_placed(scene, reproject(outlines, own.crs, scene.crs)), scene.classes.grid)
                 covered, certainty = _measure(scene, pixels, progress, start, own.count)
                 areas = ground_areas(outlines, own.crs)
                 status, columns = _grade(labels, outlines, areas, pixels, covered, certainty)
@@ -237,6 +247,14 @@ def _open_scene(classes: str | Path, confidence: str | Path, labels: LabelSet) -
                 f"({first.shape[0]}x{first.shape[1]}); give the two files of one prediction"
             )
         yield _Scene(first, second, labels)
+
+
+def _placed(scene: _Scene, outlines: Outlines) -> Outlines:
+    """Outlines in the CRS of the raster; where that is in degrees, at the turn at which the raster lies."""
+    if not in_degrees(scene.crs):
+        return outlines
+    west, _, east, _ = scene.classes.bounds
+    return turned_to(outlines, (west + east) / 2)
 
 
 def _elsewhere(scene: _Scene, layer: Layer) -> InputError:

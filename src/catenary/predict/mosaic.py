@@ -33,7 +33,16 @@ from catenary.predict.prepare import Coefficients
 from catenary.predict.tiles import Tiling
 from catenary.types import IGNORE, Progress, silent
 
-__all__ = ["UNFINISHED", "MosaicFiles", "MosaicJob", "begin_mosaic", "finish_mosaic", "predict_rows", "rows_left"]
+__all__ = [
+    "UNFINISHED",
+    "MosaicFiles",
+    "MosaicJob",
+    "begin_mosaic",
+    "check_bands",
+    "finish_mosaic",
+    "predict_rows",
+    "rows_left",
+]
 
 UNFINISHED, STATE = "unfinished", "state.json"
 #: Longer side of the overview that tells the colours of a scene.
@@ -157,6 +166,7 @@ def begin_mosaic(
     )  # fmt: skip
     if job.folder.exists():
         return _taken_up(job, resume)
+    check_bands(predictor, images, job.crs)
     if predictor.normaliser.mode == "local":
         raise ConfigError(
             "the model looks at local contrast (prepare.normalise=local), which needs whole images; predict them "
@@ -164,11 +174,6 @@ def begin_mosaic(
         )
     with job.opened() as (first, source):
         view = source.overview(OVERVIEW)
-        if view.channels != predictor.card.channels:
-            raise InputError(
-                f"{' and '.join(map(str, images))} have {view.channels} channels together but the model was trained "
-                f"on {predictor.card.channels}; give the bands it was trained on"
-            )
         known = view.valid if view.valid is not None else np.ones(view.shape, bool)
         if view.array.dtype.kind == "f":
             known = known & np.isfinite(view.array).all(axis=0)
@@ -185,6 +190,24 @@ def begin_mosaic(
         )
     write_json(job.folder / STATE, _record(job))
     return job
+
+
+def check_bands(predictor: Predictor, images: tuple[Path, ...], crs: tuple[str | None, ...]) -> None:
+    """Say that images have other bands than the model knows.
+
+    Raises:
+        InputError: They have.
+    """
+    bands = []
+    for path, name in zip(images, crs, strict=True):
+        with open_raster(path, crs=name) as raster:
+            bands.append(raster.bands)
+    if sum(bands) != predictor.card.channels:
+        told = " and ".join(f"{path} {number}" for path, number in zip(images, bands, strict=True))
+        raise InputError(
+            f"the model was trained on {predictor.card.channels} channels, found {told}; give the bands it was "
+            "trained on"
+        )
 
 
 def _record(job: MosaicJob) -> dict[str, Any]:

@@ -237,16 +237,22 @@ def begin_scene(
     predictor: Predictor, run: Path, scene: MapScene, settings: MapSettings, *, resume: bool, progress: Progress
 ) -> MosaicJob:
     """Measure how the dates are displaced, and lay down what is to be done."""
-    from catenary.predict.mosaic import begin_mosaic
+    from catenary.predict.mosaic import begin_mosaic, check_bands
 
+    crs = settings.crs(scene)
+    check_bands(predictor, scene.images, crs)
     with writing(scene.out):
         scene.out.mkdir(parents=True, exist_ok=True)
-    crs = settings.crs(scene)
-    alignment = _alignment(settings.align, scene.images, crs, scene.out, progress) if scene.post is not None else None
-    return begin_mosaic(
-        predictor, run, scene.images, scene.out, crs=crs, alignment=alignment, grow=settings.grow,
-        probability=settings.probability, resume=resume,
-    )  # fmt: skip
+    try:
+        alignment = None if scene.post is None else _alignment(settings.align, scene.images, crs, scene.out, progress)
+        return begin_mosaic(
+            predictor, run, scene.images, scene.out, crs=crs, alignment=alignment, grow=settings.grow,
+            probability=settings.probability, resume=resume,
+        )  # fmt: skip
+    except InputError:
+        if not any(scene.out.iterdir()):
+            scene.out.rmdir()
+        raise
 
 
 def finish_scene(

@@ -69,7 +69,7 @@ def find_scenes(
     if len(later) not in (0, len(first)):
         raise ConfigError(f"{len(first)} --pre and {len(later)} --post do not make pairs; give as many of both")
     if len(outlines) > 1 and any(path.is_dir() for path in footprints):
-        outlines = _partners(names, first, outlines, "file of footprints")
+        outlines = _partners(names, first, outlines, "footprint file")
     if len(outlines) not in (0, 1, len(first)):
         raise ConfigError(
             f"{len(outlines)} --footprints for {len(first)} images; give one for all, or as many, in the same order"
@@ -207,8 +207,7 @@ def _partners(names: Sequence[str], first: Sequence[Path], others: Sequence[Path
     alone += [path for path in others if _plain(path) not in {_plain(image) for image in first} | set(names)]
     if alone:
         raise InputError(
-            f"{alone[0]} and {len(alone) - 1} more have no {what} of the same name; rename or remove them"
-            if len(alone) > 1
-            else f"{alone[0]} has no {what} of the same name; rename or remove it"
+            f"{len(alone)} of the images and {what}s have no partner of the same name, the first is {alone[0]}; rename "
+            "or remove them"
         )
     return [known.get(_plain(path)) or known[name] for name, path in zip(names, first, strict=True)]

@@ -18,6 +18,9 @@ export class ApiError extends Error {
 
 const UNREACHED = "The server does not answer; look whether it still runs, and try again.";
 
+const BROKEN =
+  "The connection ended while the file was sent: the server has stopped, or takes nothing as large; see that it runs, and make the file smaller.";
+
 export interface Case {
   model: string;
   image: File[];
@@ -148,7 +151,7 @@ export class Api {
         request.send(formOf(one));
       });
       if (signal?.aborted) throw new ApiError("The upload was cancelled.", 0, "cancelled");
-      if (request.status === 0) throw new ApiError(UNREACHED, 0, "unreached");
+      if (request.status === 0) throw new ApiError(BROKEN, 0, "unreached");
       if (request.status < 300) return JSON.parse(request.responseText) as Job;
       const answer = new Response(request.responseText, { status: request.status });
       if (request.status !== 401 || !(await this.#newToken(token))) throw await refusal(answer);

@@ -23,13 +23,16 @@ export class List {
   readonly #empty = h("p", { class: "note" }, "Nothing yet.");
   readonly #more = h("button", { type: "button", class: "quiet" }, "Earlier ones");
   readonly #rows = new Map<Entry, Parts>();
+  /** Tells those who do not see the list that a case has ended; progress is not read out. */
+  readonly #told = h("p", { class: "sr", role: "status" });
+  readonly #states = new WeakMap<Entry, string>();
 
   constructor(
     readonly store: Store,
     readonly opened: (entry: Entry) => void,
     readonly failed: (problem: unknown) => void,
   ) {
-    this.element = h("section", { "aria-label": "Results" }, h("h2", {}, "Results"), this.#empty, this.#list, this.#more);
+    this.element = h("section", { "aria-label": "Results" }, h("h2", {}, "Results"), this.#empty, this.#list, this.#more, this.#told);
     this.#more.addEventListener("click", () => void store.more().catch(failed));
     store.addEventListener("change", () => this.draw());
     this.draw();
@@ -66,6 +69,7 @@ export class List {
 
   #update(entry: Entry, { row, open, name, note, bar, problem, action }: Parts): void {
     const progress = progressOf(entry);
+    this.#announce(entry, progress ? "" : entry.job ? stateOf(entry.job) : "not taken");
     name.textContent = entry.name;
     name.title = entry.name;
     const when = entry.job ? clock(new Date(entry.job.created * 1000)) : "";
@@ -83,6 +87,12 @@ export class List {
     row.toggleAttribute("data-current", this.current === entry);
     if (this.current === entry) row.setAttribute("aria-current", "true");
     else row.removeAttribute("aria-current");
+  }
+
+  #announce(entry: Entry, state: string): void {
+    const before = this.#states.get(entry);
+    this.#states.set(entry, state);
+    if (before === "" && state !== "") this.#told.textContent = `${entry.name}: ${state}`;
   }
 
   #act(entry: Entry): void {

@@ -27,12 +27,14 @@ function bar(api: Api): HTMLElement {
   const mark = h("span", { "aria-hidden": "true" });
   mark.innerHTML =
     '<svg viewBox="0 0 24 20" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round"><path d="M3 2c1 11 5 16 9 16s8-5 9-16"/></svg>';
+  // a link cannot carry the token, where the server wants one
+  const programs = h("a", { href: api.url("docs"), hidden: api.token !== "" }, "For programs");
   return h(
     "header",
     { class: "bar" },
     h("a", { class: "skip", href: "#result" }, "To the result"),
     h("span", { class: "brand" }, mark, "catenary"),
-    h("nav", { "aria-label": "Other pages" }, h("a", { href: api.url("phone/") }, "Page for the phone"), h("a", { href: api.url("docs") }, "For programs")),
+    h("nav", { "aria-label": "Other pages" }, h("a", { href: api.url("phone/") }, "Page for the phone"), programs),
     choice,
   );
 }

@@ -63,7 +63,8 @@ export class Stage {
       this.#update();
     }
     if (focus) {
-      this.element.scrollIntoView({ block: "start", behavior: "smooth" });
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      this.element.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
       this.element.querySelector("h1")?.focus({ preventScroll: true });
     }
   }
@@ -105,7 +106,7 @@ export class Stage {
     if (!bar || this.element.querySelector("h1")?.textContent !== entry.name) {
       bar = h("progress", { max: 1, "aria-label": "Progress" });
       const cancel = h("button", { type: "button", onclick: () => void this.store.cancel(entry) }, "Cancel");
-      fill(this.element, this.#title(entry), h("div", { class: "running" }, h("p", { role: "status" }), bar, h("div", {}, cancel)));
+      fill(this.element, this.#title(entry), h("div", { class: "running" }, h("p"), bar, h("div", {}, cancel)));
     }
     this.element.querySelector(".running p")!.textContent = `${progress.text}.`;
     if (progress.share === null) bar.removeAttribute("value");

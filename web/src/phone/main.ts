@@ -162,7 +162,7 @@ function homeView(): HTMLElement[] {
   const choose = make("button", { type: "button", class: "main second", id: "choose", disabled: closed, onclick: () => input.click() }, say("file.choose"));
   return [
     make("p", { class: "lede" }, say("lede")),
-    make("p", { class: "care" }, make("strong", {}, `${say("care.title")}. `), say("care.text")),
+    make("p", { class: "care" }, make("strong", {}, `${sentence(say("care.title"))} `), say("care.text")),
     make("div", { class: "choices" }, take, choose, input),
     gettingView(),
   ];

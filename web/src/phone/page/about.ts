@@ -19,15 +19,16 @@ export interface AboutFacts {
 export async function showAbout(facts: AboutFacts): Promise<void> {
   const used = (await navigator.storage?.estimate?.())?.usage ?? 0;
   const row = (what: string, ...value: (string | Node)[]) => [make("dt", {}, what), make("dd", {}, ...value)];
+  const wide = (what: string, ...value: (string | Node)[]) => row(what, ...value).map((part) => (part.classList.add("wide"), part));
   const panel = make(
     "dialog",
     { "aria-labelledby": "about-title", class: "about" },
-    make("h2", { id: "about-title" }, say("about.title")),
+    make("h2", { id: "about-title", tabindex: -1, autofocus: true }, say("about.title")),
     make(
       "dl",
       { class: "facts" },
       ...row(say("about.page"), __PAGE__),
-      ...row(say("about.models"), ...modelsOf(facts.bundle)),
+      ...wide(say("about.models"), ...modelsOf(facts.bundle)),
       ...row(say("about.offline"), say(facts.offline ? "about.offline.yes" : "about.offline.no")),
       ...row(say("about.storage"), say("about.storage.value", { used: used / 1e6 })),
     ),
@@ -48,7 +49,7 @@ function modelsOf(bundle: Bundle | null): Node[] {
   const lines = bundle.stages.flatMap((stage) => {
     if (stage.kind === "quality") return [];
     const { file, precision, bytes, sha256 } = stage.model;
-    const values = { stage: stageName(stage.name), file, precision, size: number(bytes / 1e6, 1), hash: sha256.slice(0, 12) };
+    const values = { stage: stageName(stage.name), file, precision, size: number(bytes / 1e6), hash: sha256.slice(0, 12) };
     return [make("li", {}, say("about.file", values) + (stage.model.warning ? ` (${stage.model.warning})` : ""))];
   });
   return [make("span", {}, `${bundle.name}, ${made}`), make("ul", { class: "names" }, ...lines)];

@@ -9,7 +9,7 @@ import { has, number, reasonText, say, sentence, stageName } from "./words.ts";
 
 /** The result as an element; `picture` is the address of the photo. */
 export function resultView(found: Finding, picture: string | null): HTMLElement {
-  const { title, next, tone } = verdictOf(found);
+  const { title, also, next, tone } = verdictOf(found);
   const lines = make("input", { type: "checkbox", checked: true, id: "lines" });
   const pictures = picturesOf(found, picture);
   lines.addEventListener("change", () => pictures?.classList.toggle("bare", !lines.checked));
@@ -21,12 +21,13 @@ export function resultView(found: Finding, picture: string | null): HTMLElement 
       make(
         "p",
         { class: "why" },
-        make("strong", {}, `${say("result.stopped", { stage: stageName(found.stoppedAt) })}. `),
+        make("strong", {}, `${sentence(say("result.stopped", { stage: stageName(found.stoppedAt) }))} `),
         sentence(reasonText(found.reasons)),
       ),
+    ...also.map((text) => make("p", {}, text)),
     make("h3", {}, say("result.next")),
     ...next.map((text) => make("p", {}, text)),
-    make("p", { class: "care" }, make("strong", {}, `${say("care.title")}. `), say("care.text")),
+    make("p", { class: "care" }, make("strong", {}, `${sentence(say("care.title"))} `), say("care.text")),
     ...found.answers.map(gauge),
     pictures,
     pictures && hasOutline(found) && make("label", { class: "switch", for: "lines" }, lines, say("result.lines")),
@@ -35,18 +36,25 @@ export function resultView(found: Finding, picture: string | null): HTMLElement 
   );
 }
 
-/** What a result is called in a line. */
-export function verdictOf(found: Finding): { title: string; next: string[]; tone: string } {
-  if (found.stoppedAt) return { title: say("result.none"), next: [say("next.again")], tone: "none" };
+interface Verdict {
+  /** What a result is called in a line. */
+  readonly title: string;
+  /** What else is to be known at once. */
+  readonly also: readonly string[];
+  readonly next: readonly string[];
+  readonly tone: "none" | "plain" | "positive";
+}
+
+/** A result in plain words. */
+export function verdictOf(found: Finding): Verdict {
+  if (found.stoppedAt) return { title: say("result.none"), also: [], next: [say("next.again")], tone: "none" };
   const [first, ...others] = found.answers;
-  if (!first) return { title: say("result.measured"), next: [say("result.measured.next")], tone: "plain" };
-  const worse = others.filter((one) => one.positive).map((one) => sentence(answerOf(one)));
+  if (!first) return { title: say("result.measured"), also: [], next: [say("result.measured.next")], tone: "plain" };
+  const also = others.filter((one) => one.positive).map((one) => sentence(answerOf(one)));
+  if (found.answers.some(({ likeness }) => likeness?.flagged)) also.push(say("result.guess"));
   const unsure = found.answers.some(({ interval, threshold }) => interval && interval[0] < threshold && interval[1] >= threshold);
-  return {
-    title: answerOf(first),
-    next: [...worse, ...(unsure ? [say("result.unsure")] : []), say(first.positive ? "next.yes" : "next.no")],
-    tone: first.positive ? "positive" : "plain",
-  };
+  if (unsure) also.push(say("result.unsure"));
+  return { title: answerOf(first), also, next: [say(first.positive ? "next.yes" : "next.no")], tone: first.positive ? "positive" : "plain" };
 }
 
 function answerOf(one: Judged): string {
