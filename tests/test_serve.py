@@ -61,7 +61,7 @@ def test_an_answer_is_held_back_until_the_job_ends(client):
 
 def test_progress_is_told_and_a_job_is_cancelled(client):
     job = send(client, "slow.png").json()["id"]
-    seen = []
+    worker, seen = client.app.state.desk.foreman.pid, []
     with client.stream("GET", f"/api/jobs/{job}/events") as events:
         assert events.headers["content-type"].startswith("text/event-stream")
         for line in events.iter_lines():
@@ -70,6 +70,7 @@ def test_progress_is_told_and_a_job_is_cancelled(client):
                 if len(seen) == 8:
                     assert client.post(f"/api/jobs/{job}/cancel").status_code == 200
     assert seen[-1]["status"] == "cancelled"  # the stream ends with the job
+    assert alive(worker)  # which has listened, and needed no force
     steps = [one["progress"] for one in seen if one["status"] == "running" and one["progress"]["total"]]
     assert steps[-1]["done"] > steps[0]["done"]
     assert steps[-1]["seconds_left"] > 0

@@ -41,6 +41,7 @@ INLINE = ("image/png", "image/jpeg", "application/json", "application/geo+json",
 
 router = APIRouter()
 JobId = Annotated[str, InPath(pattern="^[0-9a-f]{20}$", description="Of the job.")]
+_OPTIONS = " ".join(f"{name}: {field.description}" for name, field in Options.model_fields.items())
 _UPLOAD = {
     "requestBody": {
         "required": True,
@@ -61,7 +62,7 @@ _UPLOAD = {
                         },
                         "post": {"type": "string", "format": "binary", "description": "The later of two dates."},
                         "footprints": {"type": "string", "format": "binary", "description": "Outlines of buildings."},
-                        "options": {"type": "string", "description": "JSON: " + ", ".join(Options.model_fields)},
+                        "options": {"type": "string", "description": "JSON. " + _OPTIONS},
                     },
                     "additionalProperties": False,
                 }

@@ -50,7 +50,7 @@ class Scene {
   readonly #shown = new Set<string>(["damage", "buildings"]);
   #photo: Photo;
   #opacity = 0.6;
-  /** The map with all layers, and the one left of the edge with the earlier photo only. */
+  /** The map with all layers, and the one below it with the earlier photo only, for the swipe. */
   #main: MapLibre | null = null;
   #left: MapLibre | null = null;
   #popup: Popup | null = null;
@@ -153,7 +153,7 @@ class Scene {
     map.addLayer({ id: "outlines", type: "line", source: "buildings", paint: { "line-color": colour, "line-width": 2 } });
     map.on("click", "buildings", (event) => {
       const feature = event.features?.[0];
-      if (feature) this.#tell(event.lngLat, feature.properties);
+      if (feature && !this.#isCovered(event.point.x)) this.#tell(event.lngLat, feature.properties);
     });
     map.on("mouseenter", "buildings", () => (map.getCanvas().style.cursor = "pointer"));
     map.on("mouseleave", "buildings", () => (map.getCanvas().style.cursor = ""));
@@ -182,7 +182,7 @@ class Scene {
     this.#edge.show(swiping);
     if (swiping && !this.#left) {
       const holder = h("div", { "aria-hidden": "true" });
-      this.#maps.append(holder);
+      this.#maps.prepend(holder); // below the other, whose popups reach over the edge
       const pre = this.#layer("pre");
       this.#left = this.#map(holder, pre ? [pre] : [], "The earlier photo");
       this.#left.getCanvas().tabIndex = -1;
@@ -198,10 +198,14 @@ class Scene {
     if (this.#photo === "swipe" && map) this.#left?.jumpTo({ center: map.getCenter(), zoom: map.getZoom() });
   }
 
+  /** Left of the edge the later photo and all layers are cut away, so that the earlier one below is seen. */
   #clip(): void {
-    if (!this.#left || !this.#main) return;
-    const right = 100 * (1 - this.#edge.share());
-    this.#left.getContainer().style.clipPath = `inset(0 ${right}% 0 0)`;
+    const canvas = this.#main?.getCanvas();
+    if (canvas) canvas.style.clipPath = this.#photo === "swipe" ? `inset(0 0 0 ${100 * this.#edge.share()}%)` : "";
+  }
+
+  #isCovered(x: number): boolean {
+    return this.#photo === "swipe" && x < this.#edge.share() * this.viewer.clientWidth;
   }
 
   controls(): HTMLElement {
