@@ -62,7 +62,7 @@ ANSWERS = {
         PredictionRecord(source=Path("bad.png"), error="cannot read bad.png: it is empty; remove it"),
     ],
     "evaluate": EVALUATION,
-    "export": Path("skin.h5"),
+    "export": SimpleNamespace(path=Path("skin.onnx"), written=(), notes=("odd",)),
     "compare": COMPARISON,
     "demo": RUN,
 }
@@ -103,7 +103,17 @@ NO_BUDGET = {"minutes": 0.0, "epochs": 0, "steps": 0, "settings": [], "group": N
     ("line", "args", "kwargs"),
     [
         ("inspect data --group (\\d+)", (Path("data"),), {"group": "(\\d+)", "out": None}),
-        ("export runs/a --out skin.h5", (Path("runs/a"),), {"to": "hdf5", "out": Path("skin.h5")}),
+        (
+            "export runs/a --to openvino --precision int8 --data lesions --out skin",
+            (Path("runs/a"),),
+            {
+                "to": "openvino",
+                "precision": "int8",
+                "data": Path("lesions"),
+                "out": Path("skin"),
+                "drift": 0.001,
+            },
+        ),
         ("plan data --minutes 2.5", (Path("data"),), NO_BUDGET | {"minutes": 2.5}),
         (
             "fit data --out runs/a --epochs 3 --set model.depth=5 --set train.lr=0.1 --resume --devices 2 --seed 7",
@@ -130,6 +140,7 @@ NO_BUDGET = {"minutes": 0.0, "epochs": 0, "steps": 0, "settings": [], "group": N
                 "overlap": 0.5,
                 "others": [],
                 "dicom_seg": False,
+                "disaster": "",
             },
         ),
         (

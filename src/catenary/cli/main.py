@@ -37,10 +37,10 @@ COMMANDS: dict[str, str] = {
     "compare": "Set two runs side by side, case by case.",
     "recipes": "Ready recipes for published systems.",
     "models": "Every network: parameters, operations, source.",
-    "export": "Write a model in another format.",
+    "export": "Write a model, or those of a pipeline, for other programs.",
     "serve": "Serve models to a page in the browser and to programs.",
     "settings": "Every field that --set can change.",
-    "city": "A made-up city before and after a storm, to train and to try on.",
+    "city": "Draw a made-up city before and after a storm, with the damage of every building.",
     "demo": "The whole path on made-up images, in a few minutes.",
 }
 
