@@ -178,12 +178,18 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
 
 def test_the_command_serves_and_ends_in_order(tmp_path):
     model = write_model(tmp_path / "lesion.safetensors")
-    words = [sys.executable, "-m", "catenary", "serve", f"eye={model}", "--port", "0", "--data", str(tmp_path / "data")]
+    # Where tests run in the background of a shell, interrupts are ignored and a child would inherit that.
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start += "from catenary.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", start, "serve", f"eye={model}", "--port", "0", "--data", str(tmp_path / "data")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        line = run.stdout.readline()
-        assert line.startswith("catenary serves eye at http://127.0.0.1:")
-        run.send_signal(signal.SIGINT)
-        _, told = run.communicate(timeout=60)
+        try:
+            line = run.stdout.readline()
+            assert line.startswith("catenary serves eye at http://127.0.0.1:")
+            run.send_signal(signal.SIGINT)
+            _, told = run.communicate(timeout=60)
+        finally:
+            run.kill()  # nothing where it has ended
     assert run.returncode == 130
     assert "interrupted" in told
     assert "Traceback" not in told
