@@ -177,7 +177,7 @@ def test_a_pipeline_becomes_one_folder(tmp_path, monkeypatch):
     regions = LabelSet(names=("background", "rim", "cup"), regions={"disc": (1, 2), "cup": (2,)})
     disc = model(tmp_path / "a", regions)
     judge = model(tmp_path / "b", WHOLE, name="classifier")
-    folder = workflow.pipeline(tmp_path / "eyes", disc=disc, glaucoma=judge)
+    folder = workflow.pipeline(tmp_path / "eyes", disc=disc, glaucoma=judge).path
     listed = workflow.export(folder, to="onnx", drift=0.01)
     assert listed.path == tmp_path / "eyes-onnx"
     assert [s.model for s in read_pipeline(listed.path)[0].stages[1:]] == ["disc.onnx", "glaucoma.onnx"]

@@ -121,6 +121,7 @@ def fingerprint(dataset: Dataset, survey: Survey, names: Sequence[str]) -> Finge
     shares = counts.sum(0) / max(1.0, counts.sum())
     regions = {name: list(members) for name, members in labels.regions.items()}
     foreground = range(labels.count - 1)
+    measured = {f.name for f in facts}
     return Fingerprint(
         cases=len(facts),
         groups=len({f.group for f in facts}),
@@ -151,7 +152,7 @@ def fingerprint(dataset: Dataset, survey: Survey, names: Sequence[str]) -> Finge
         thickness=tuple(_median([f.thickness[i] for f in labelled if f.thickness[i] > 0]) for i in foreground),
         directed=_directed(labelled, rank),
         foreground_share=float(shares[1:].sum()),
-        disasters=tuple(sorted({dataset[f.name].disaster for f in facts} - {""})),
+        disasters=tuple(sorted({case.disaster for case in dataset.cases if case.name in measured} - {""})),
         scope=labels.scope,
         task=labels.task,
         logits=labels.channels,

@@ -13,7 +13,6 @@ import numpy as np
 from catenary.errors import CatenaryError, ConfigError, InputError, writing
 from catenary.io import ending, image_size
 from catenary.io.raster import open_raster
-from catenary.predict.mosaic import begin_mosaic, finish_mosaic, predict_rows, rows_left
 from catenary.predict.predictor import Predictor
 from catenary.types import IGNORE, Progress
 
@@ -69,6 +68,9 @@ def predict_large(
         InputError: The image is damaged or has other channels.
         OutputError: The folder cannot be written.
     """
+    # Brings scipy, which ordinary predictions start without.
+    from catenary.predict.mosaic import begin_mosaic, finish_mosaic, predict_rows, rows_left
+
     folder = out / f"{name}_parts"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
