@@ -11,8 +11,9 @@ import pytest
 from catenary import workflow
 from catenary.data.labels import LabelSet
 from catenary.errors import ConfigError, ModelError, OutputError
+from catenary.export.description import read_description
 from catenary.export.formats import check_drift, write
-from catenary.export.graphs import OnnxFile, read_onnx_description
+from catenary.export.graphs import OnnxFile
 from catenary.export.original import Original
 from catenary.models import build
 from catenary.predict import Card, save_model
@@ -54,7 +55,7 @@ def test_networks_of_every_kind_answer_as_torch_does(kind, tmp_path):
     original = Original.opened(model(tmp_path, labels, **settings), name=kind)
     written = write(original, tmp_path / "a.onnx", to="onnx", precision="fp16", limit=0.01)
     assert 0 < written.drift.probability_max < 2e-3
-    told = read_onnx_description(tmp_path / "a.onnx")
+    told = read_description(OnnxFile(tmp_path / "a.onnx").description_text, "it")
     assert told["output"]["decide"] == {"two dates": "building", "classifier": "second", "regions": "above"}.get(
         kind, "likeliest"
     )
@@ -71,12 +72,12 @@ def test_two_targets_are_painted_in_their_order(tmp_path):
 
 def test_openvino_files_describe_themselves(tmp_path):
     pytest.importorskip("openvino")
-    from catenary.export.openvino_files import read_openvino_description
+    from catenary.export.openvino_files import OpenVinoFile
 
     original = Original.opened(model(tmp_path, CELLS), name="cells")
     written = write(original, tmp_path / "a.xml", to="openvino", precision="fp16", limit=0.01)
     assert written.size == sum((tmp_path / name).stat().st_size for name in ("a.xml", "a.bin"))
-    told = read_openvino_description(tmp_path / "a.xml")
+    told = read_description(OpenVinoFile(tmp_path / "a.xml").description_text, "it")
     assert told == written.description
     assert 0 < written.drift.probability_max < 5e-3
     (tmp_path / "a.xml").unlink()

@@ -59,8 +59,10 @@ def read_description(text: str, source: object) -> dict[str, Any]:
     """The description that a file's metadata hold.
 
     Raises:
-        ModelError: It is damaged, or of a newer version.
+        ModelError: There is none, it is damaged, or of a newer version.
     """
+    if not text:
+        raise ModelError(f"{source} holds no description of catenary; give a file that catenary exported")
     try:
         found = json.loads(text)
         if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -17,11 +17,11 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from catenary.errors import MissingExtra, ModelError
-from catenary.export.description import KEY, read_description
+from catenary.export.description import KEY
 from catenary.predict.backends import exported
 from catenary.predict.card import Card
 
-__all__ = ["OnnxFile", "halved", "read_onnx_description", "stamp_onnx", "write_onnx"]
+__all__ = ["OnnxFile", "halved", "stamp_onnx", "write_onnx"]
 
 #: The smallest arrays stay in 32 bits until they make up this share of the numbers: biases, the layers that see the
 #: pixels themselves, the one that decides. On a trained U-Net of the optic disc the largest change of a
@@ -146,18 +146,6 @@ class OnnxFile:
         """Probabilities ``(n, k, *s)``, of whole images ``(n, k)``."""
         answer: NDArray[np.float32] = self._session.run(["probability"], {"x": np.ascontiguousarray(x)})[0]
         return answer
-
-
-def read_onnx_description(path: Path) -> dict[str, Any]:
-    """The description that an exported file holds.
-
-    Raises:
-        ModelError: The file is damaged, or was not written by catenary.
-    """
-    text = OnnxFile(path).description_text
-    if not text:
-        raise ModelError(f"{path} holds no description of catenary; give a file that catenary exported")
-    return read_description(text, path)
 
 
 def _onnx() -> Any:

@@ -15,11 +15,11 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from catenary.errors import ModelError
-from catenary.export.description import KEY, read_description
+from catenary.export.description import KEY
 from catenary.predict.backends import exported, import_openvino
 from catenary.predict.card import Card
 
-__all__ = ["OpenVinoFile", "read_openvino_description", "stamp_openvino", "write_openvino"]
+__all__ = ["OpenVinoFile", "stamp_openvino", "write_openvino"]
 
 
 def write_openvino(model: Path, card: Card, target: Path, *, half: bool = False) -> None:
@@ -71,15 +71,3 @@ class OpenVinoFile:
         """Probabilities ``(n, k, *s)``, of whole images ``(n, k)``."""
         answer: NDArray[np.float32] = self._compiled([np.ascontiguousarray(x)])["probability"]
         return answer
-
-
-def read_openvino_description(path: Path) -> dict[str, Any]:
-    """The description that an exported file holds.
-
-    Raises:
-        ModelError: The file is damaged, or was not written by catenary.
-    """
-    text = OpenVinoFile(path).description_text
-    if not text:
-        raise ModelError(f"{path} holds no description of catenary; give a file that catenary exported")
-    return read_description(text, path)

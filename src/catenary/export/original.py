@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from catenary.export.description import describe
 from catenary.export.drift import Drift, drift_of
+from catenary.io.files import file_digest
 from catenary.predict.backends import TorchEngine
 from catenary.predict.card import Card, load_card
 from catenary.predict.engines import Opened, Samples, samples_like
@@ -72,7 +72,7 @@ class Original:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the model file, in hexadecimal."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return file_digest(self.path)
 
     def compare(self, forward: Forward) -> Drift:
         """How far the answers of a copy depart."""

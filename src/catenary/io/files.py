@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from typing import Any
 
 from catenary.errors import writing
 
-__all__ = ["atomic", "ending", "write_json", "write_text"]
+__all__ = ["atomic", "ending", "file_digest", "write_json", "write_text"]
 
 
 def ending(path: Path) -> str:
@@ -23,6 +24,16 @@ def ending(path: Path) -> str:
     """
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; the file is read in pieces.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextmanager

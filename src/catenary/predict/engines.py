@@ -6,7 +6,6 @@ made from and how far it departs from torch; with a fresh one, nothing here impo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import warnings
@@ -21,7 +20,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from catenary.errors import CatenaryError, ConfigError, MissingExtra, ModelError, near_match
-from catenary.io.files import write_json
+from catenary.io.files import file_digest, write_json
 from catenary.predict.backends import (
     QUANTIZED,
     Engine,
@@ -127,7 +126,7 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
     if not engine.low:
         return Opened(engine)
     folder = kept_in(model) / "torch"
-    made_for = {"model": _digest(model), "engine": engine.name}
+    made_for = {"model": file_digest(model), "engine": engine.name}
     record = _read_record(folder)
     if {key: record.get(key) for key in made_for} != made_for:
         x = samples_like(card) if samples is None else samples.check
@@ -145,10 +144,6 @@ def kept_in(model: Path) -> Path:
     return model.parent / ("engine" if model.name == MODEL else f"{model.name}.engine")
 
 
-def _digest(model: Path) -> str:
-    return hashlib.sha256(model.read_bytes()).hexdigest()
-
-
 def _has_gpu() -> bool:
     """Whether torch has a GPU; asked without importing torch where no driver is there."""
     if not (Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia").exists()):
@@ -161,7 +156,7 @@ def _has_gpu() -> bool:
 def _open_converted(name: str, model: Path, card: Card, samples: Samples | None) -> Opened:
     kind = ENGINES[name]
     folder = kept_in(model) / name
-    digest = _digest(model)
+    digest = file_digest(model)
     record = _read_record(folder)
     if record.get("model") != digest or record.get("files") != _sizes(folder):
         folder = _writable(folder)

@@ -7,7 +7,6 @@ several processes may each do a part: the bytes are the same.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from catenary.align import Aligned, read_alignment
 from catenary.errors import ConfigError, InputError, OutputError
-from catenary.io.files import write_json
+from catenary.io.files import file_digest, write_json
 from catenary.io.geowrite import raster_writer, to_cog
 from catenary.io.pieces import Piece, write_vrt
 from catenary.io.raster import Raster, Scene, Stacked, Windowed, open_raster
@@ -153,10 +152,10 @@ def begin_mosaic(
             "images of moderate size"
         )
     inputs = {
-        "model": hashlib.sha256(model_path(model).read_bytes()).hexdigest(),
+        "model": file_digest(model_path(model)),
         "engine": predictor.engine.name,
         "images": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in images if path.is_file()],
-        "alignment": None if alignment is None else hashlib.sha256(alignment.read_bytes()).hexdigest(),
+        "alignment": None if alignment is None else file_digest(alignment),
         "tiles": [*predictor.tile_settings],
         "disaster": predictor.disaster,
     }

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from catenary.data.labels import LabelSet
 from catenary.errors import ModelError
+from catenary.io.files import file_digest
 from catenary.predict.card import Card, load_card, model_path
 
 __all__ = ["Served", "Target", "catalogue", "targets_of"]
@@ -234,8 +235,7 @@ def _sha256(files: Sequence[Path]) -> str:
     hashes = []
     for file in files:
         try:
-            with file.open("rb") as opened:
-                hashes.append(hashlib.file_digest(opened, "sha256").hexdigest())
+            hashes.append(file_digest(file))
         except OSError as error:
             raise ModelError(f"{file} cannot be read ({error.strerror}); check its rights") from error
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(json.dumps(hashes).encode()).hexdigest()

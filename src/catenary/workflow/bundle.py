@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catenary.errors import ConfigError, ModelError, OutputError, writing
-from catenary.io.files import write_json
+from catenary.io.files import file_digest, write_json
 from catenary.types import Image, Progress, silent
 from catenary.workflow.pipeline import (
     PIPELINE,
@@ -231,7 +231,7 @@ def _model(one: Written) -> dict[str, Any]:
     return {
         "file": one.path.name,
         "bytes": one.size,
-        "sha256": hashlib.sha256(one.path.read_bytes()).hexdigest(),
+        "sha256": file_digest(one.path),
         "precision": described["precision"],
         "drift": described["drift"],
         "input": described["input"],

@@ -29,15 +29,9 @@ export type Progress = (stage: string, share: number) => void;
 
 type Found = { -readonly [key in keyof Screened]: Screened[key] } & { crop: Photo | null };
 
-/** Screen one photo; whatever is wrong with it is in the answer. */
-export async function screen(
-  photo: Photo,
-  name: string,
-  bundle: Bundle,
-  run: Run,
-  progress: Progress = () => {},
-): Promise<Screened> {
-  const found: Found = {
+/** A photo that no stage has seen. */
+export function unanswered(name: string): Screened {
+  return {
     name,
     stoppedAt: "",
     reasons: [],
@@ -47,8 +41,18 @@ export async function screen(
     vcdr: null,
     answers: [],
     warnings: [],
-    crop: null,
   };
+}
+
+/** Screen one photo; whatever is wrong with it is in the answer. */
+export async function screen(
+  photo: Photo,
+  name: string,
+  bundle: Bundle,
+  run: Run,
+  progress: Progress = () => {},
+): Promise<Screened> {
+  const found: Found = { ...unanswered(name), crop: null };
   for (const stage of bundle.stages) {
     progress(stage.name, 0);
     let reasons: Told[] = [];

@@ -7,7 +7,7 @@ import { modelsOf, type Bundle } from "./model/bundle.ts";
 import { Networks } from "./network.ts";
 import { outlinesOf } from "./outline.ts";
 import { photoOf, PhotoError, readPhoto, type Pixels } from "./photo.ts";
-import { screen, type Screened } from "./screen.ts";
+import { screen, unanswered, type Screened } from "./screen.ts";
 import { Store, StoreError, type Offer } from "./store.ts";
 import type { Asked, Finding, Picture, Said } from "./talk.ts";
 
@@ -86,15 +86,9 @@ async function screenOne(name: string, picture: Picture): Promise<void> {
 function unread(name: string, error: PhotoError, { stages }: Bundle): Screened {
   const gate = stages.find((stage) => stage.kind === "quality");
   return {
-    name,
+    ...unanswered(name),
     stoppedAt: error.readable && gate ? gate.name : "reading",
     reasons: [{ key: error.key, values: error.values }],
-    quality: null,
-    mask: null,
-    disc: null,
-    vcdr: null,
-    answers: [],
-    warnings: [],
   };
 }
 
