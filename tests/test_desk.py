@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -63,6 +64,22 @@ def address(inputs, tmp_path_factory):
     }
     with served(tmp_path_factory.mktemp("served"), **models) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def answered(address, inputs):
+    """The server's address, when it has answered a job of each kind."""
+    asked = {
+        "phases": {"image": "eye.png"},
+        "scan": {"image": "ball.nii.gz"},
+        "storm": {"image": "city/pre.tif", "post": "city/post.tif", "footprints": "city/buildings.gpkg"},
+        "sick": {"image": "eye.png"},
+    }
+    for model, files in asked.items():
+        sent = [(field, (Path(name).name, (inputs / name).read_bytes())) for field, name in files.items()]
+        done = httpx.post(f"{address.rstrip('/')}/api/jobs?wait=60", data={"model": model}, files=sent, timeout=90)
+        assert done.json().get("status") == "done", done.text
+    return address
 
 
 @pytest.fixture(scope="module")
@@ -333,8 +350,8 @@ def test_the_keyboard_alone_is_enough(page, inputs):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_narrow_screen_in_both_colours(browser, address, inputs, scheme):
-    with opened(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme) as page:
+def test_a_narrow_screen_in_both_colours(browser, answered, scheme):
+    with opened(browser, answered, viewport={"width": 360, "height": 740}, color_scheme=scheme) as page:
         page.wait_for_selector(".entry")
         assert not sideways(page)
         background = "getComputedStyle(document.body).backgroundColor"
@@ -359,13 +376,13 @@ def test_little_is_loaded_at_first_and_nothing_twice(browser, address):
         assert not [one for one in loaded if re.search("niivue|maplibre|ort", one)]
 
 
-def test_a_browser_without_webgl_or_too_old_is_told_so(browser, address, inputs):
-    with opened(browser, address, init=BLIND) as page:
+def test_a_browser_without_webgl_or_too_old_is_told_so(browser, answered):
+    with opened(browser, answered, init=BLIND) as page:
         page.wait_for_selector(".drop")
         page.locator(".entry", has_text="scan · done").first.locator(".open").click()
         page.get_by_text("cannot draw volumes and maps, since WebGL2 is missing").wait_for()
         assert page.get_by_role("button", name="Download mask.nii.gz").count() == 1
-    with opened(browser, address, init="delete window.OffscreenCanvas") as page:
+    with opened(browser, answered, init="delete window.OffscreenCanvas") as page:
         page.get_by_text("This browser is too old for the page").wait_for()
-    with opened(browser, address, java_script_enabled=False) as page:
+    with opened(browser, answered, java_script_enabled=False) as page:
         assert "use a current Firefox" in page.locator(".unsupported").inner_text()
