@@ -5,8 +5,9 @@
 192 tiles of 256x256 from eight cities train; 32 tiles of 512x512 from eight others test, once as they are and once with
 the later image displaced smoothly by up to 8 pixels under other colours, haze and season. Every run makes as many
 steps, of 8 patches of 128x128, at the same widths on one core. With ``--protocol`` the study's networks are trained as
-the study has it, 15 epochs of whole tiles, 32 a step, and the recipe sees as many pixels in steps of its own size. Two
-grades, as in the study (minor damage joins none, major joins destroyed); ``recipe-4`` keeps four.
+the study has it, 15 epochs of whole tiles, 32 a step (U-Net++ 16, as 32 take 18 GB), and the recipe sees as many pixels
+in steps of its own size. Two grades, as in the study (minor damage joins none, major joins destroyed); ``recipe-4``
+keeps four.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ RUNS = {
     "recipe": ["--recipe", "building-damage", "--set", TWO],
     "recipe-4": ["--recipe", "building-damage"],
 }
+#: With ``--protocol``: half the tiles a step, twice the steps.
+HALVED = {"study-unetpp": ["--set", "sample.batch=16"]}
 #: As many pixels as 15 epochs of the 120 tiles (five cities) that train, in steps of 8 patches of 128x128.
 PROTOCOL_STEPS = 15 * 120 * 256 * 256 // (8 * 128 * 128)
 TESTS = {
@@ -71,7 +74,8 @@ def main():
             name = waiting.pop(0)
             line = ["taskset", "-c", str(core), sys.executable, "-m", "catenary", "fit", str(train), "--out"]
             if given.protocol and name.startswith("study"):
-                budget = RUNS[name][: -len(STUDY)]  # epochs, batch and patch are the recipe's own
+                # epochs, batch and patch are the recipe's own
+                budget = [*RUNS[name][: -len(STUDY)], *HALVED.get(name, [])]
             else:
                 budget = ["--steps", str(PROTOCOL_STEPS if given.protocol else given.steps), *SAME, *RUNS[name]]
             line += [str(given.out / name), "--seed", "0", *budget]

@@ -1,5 +1,6 @@
 """The page at the desk in a real browser, on a real server with tiny networks: each kind of result, what goes wrong."""
 
+import base64
 import math
 import re
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import rasterio
+import rasterio.windows
+from PIL import Image
 
 from browser import chromium, differ, needs_browser, opened, served, shot
 from catenary.data.labels import LabelSet
 from catenary.io import write_image
 from catenary.phantoms.fundus import fundus
 from catenary.types import Grid
+from catenary.workflow import pipeline
 from serving import send as post
 from serving import serving, write_model
 
@@ -24,6 +29,15 @@ SICK = LabelSet(names=("healthy", "sick"), scope="image")
 PIXEL = """([x, y]) => {
   const canvas = document.querySelector(".viewer canvas");
   return [...canvas.getContext("2d").getImageData(x * canvas.width, y * canvas.height, 1, 1).data];
+}"""
+#: Drops files, given by name and base64, on the first element that a selector finds.
+DROP = """([files, target]) => {
+  const data = new DataTransfer();
+  const bytes = (content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  for (const [name, content] of files) data.items.add(new File([bytes(content)], name));
+  const told = { dataTransfer: data, bubbles: true, cancelable: true };
+  const place = document.querySelector(target);
+  for (const kind of ["dragenter", "dragover", "drop"]) place.dispatchEvent(new DragEvent(kind, told));
 }"""
 BLIND = """
 const own = HTMLCanvasElement.prototype.getContext;
@@ -62,6 +76,7 @@ def address(inputs, tmp_path_factory):
         "storm": write_model(folder / "storm.safetensors", GRADES, channels=6, seed=4, model__fusion="feature"),
         "sick": write_model(folder / "sick.safetensors", SICK, seed=5, model__name="classifier", prepare__size=32),
     }
+    models["screen"] = pipeline(folder / "screen", disc=models["eye"], glaucoma=models["sick"], quality="off").path
     with served(tmp_path_factory.mktemp("served"), **models) as url:
         yield url
 
@@ -98,6 +113,11 @@ def page(browser, address):
 def send(page, model, *paths):
     page.select_option("#model", model)
     page.set_input_files("#files", [str(path) for path in paths])
+
+
+def drop(page, target, *paths):
+    files = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths]
+    page.evaluate(DROP, [files, target])
 
 
 def pixel(page, x=0.5, y=0.5):
@@ -162,6 +182,78 @@ def test_a_photo_with_threshold_switch_swipe_and_zoom(page, inputs):
     with page.expect_download() as got:
         page.get_by_role("button", name="Download all as zip").click()
     assert got.value.suggested_filename == "eye.zip"
+
+
+def test_files_are_dropped_on_the_page(page, inputs):
+    page.select_option("#model", "phases")
+    page.evaluate("document.querySelector('.drop').addEventListener('drop', () => (window.marked = true))")
+    drop(page, ".drop", inputs / "eye.png")
+    page.wait_for_selector(".viewer canvas")
+    first = page.url
+    assert page.evaluate("window.marked")
+    drop(page, ".stage", inputs / "eye.png", inputs / "eye.png")  # beside the marked place, it counts, too
+    page.wait_for_function("first => location.href !== first", arg=first)
+    page.wait_for_selector(".viewer canvas")
+    jobs = page.request.get(page.url.partition("#")[0] + "api/jobs").json()["jobs"]
+    assert [one["name"] for one in jobs[:3]] == ["eye.png"] * 3
+
+
+def test_two_fingers_zoom(browser, answered):
+    with opened(browser, answered, has_touch=True, viewport={"width": 400, "height": 800}) as page:
+        page.wait_for_selector(".entry")
+        page.locator(".entry", has_text="phases").first.get_by_role("button").first.click()
+        page.wait_for_selector(".viewer canvas")
+        slide(page, "Opacity", 0)
+        page.locator(".viewer canvas").scroll_into_view_if_needed()
+        page.wait_for_timeout(200)
+        whole = shot(page.locator(".viewer canvas"))
+        box = page.locator(".viewer canvas").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        wire = page.context.new_cdp_session(page)
+
+        def touch(kind, *offsets):
+            points = [{"x": x + offset, "y": y, "id": number} for number, offset in enumerate(offsets)]
+            wire.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", -20, 20)
+        for apart in (30, 40, 60, 80):
+            touch("touchMove", -apart, apart)
+        touch("touchEnd")
+        page.wait_for_timeout(200)
+        near = shot(page.locator(".viewer canvas"))
+        assert differ(whole, near) > 0.2
+        # four times as near: what was an eighth of the width from the middle is half of it away
+        height, width = whole.shape[:2]
+        part = np.asarray(Image.fromarray(whole).resize((4 * width, 4 * height), Image.Resampling.NEAREST))
+        top, left = (4 * height - height) // 2, (4 * width - width) // 2
+        part = part[top : top + height, left : left + width]
+        middle = np.s_[height // 4 : 3 * height // 4, width // 8 : 3 * width // 4]  # without the buttons
+        assert np.abs(part[middle].astype(int) - near[middle]).mean() < 5
+        page.get_by_role("button", name="Show the whole image").tap()
+        page.wait_for_timeout(200)
+        assert differ(whole, shot(page.locator(".viewer canvas"))) < 0.01
+
+
+def test_two_pictures_of_a_place_are_swiped(page, inputs, tmp_path):
+    """Pictures without a place on the earth: the earlier one left of the edge, the later one right of it."""
+    pre = np.full((3, 90, 120), 40, np.uint8)
+    pre[:, 45:] = 200
+    write_image(tmp_path / "pre.png", pre)
+    write_image(tmp_path / "post.png", pre[:, ::-1])
+    send(page, "storm", tmp_path / "post.png", tmp_path / "pre.png")
+    page.wait_for_selector(".viewer canvas")
+    slide(page, "Opacity", 0)
+
+    def bright():
+        return [pixel(page, x, 0.4)[0] > 128 for x in (0.3, 0.7)]
+
+    assert bright() == [True, True]
+    page.get_by_role("radio", name="Before").check(force=True)
+    assert bright() == [False, False]
+    page.get_by_role("radio", name="Swipe").check(force=True)
+    assert bright() == [False, True]
+    page.get_by_role("slider", name="Edge between Before and After").press("End")
+    assert bright() == [False, False]
 
 
 def test_regions_lie_in_one_another(page, inputs):
@@ -239,6 +331,30 @@ def test_a_damage_map_with_layers_swipe_and_buildings(page, inputs, address):
     assert page.locator("tbody tr").last.inner_text().startswith("All\t")
 
 
+def test_where_the_later_photo_ends_the_swipe_shows_nothing(page, inputs, tmp_path):
+    with rasterio.open(inputs / "city" / "post.tif") as whole:
+        half = rasterio.windows.Window(0, 0, whole.width // 2, whole.height)
+        profile = whole.profile | {"width": half.width}
+        with rasterio.open(tmp_path / "post.tif", "w", **profile) as part:
+            part.write(whole.read(window=half))
+    send(page, "storm", inputs / "city" / "pre.tif", tmp_path / "post.tif")
+    page.wait_for_selector(".maplibregl-canvas")
+    page.get_by_label("Damage", exact=True).uncheck()
+    page.get_by_label("Swipe").check(force=True)
+    page.wait_for_timeout(1500)
+
+    def spread(left, right):
+        seen = shot(page.locator(".viewer"))
+        height, width = seen.shape[:2]
+        return seen[height // 3 : 2 * height // 3, int(left * width) : int(right * width)].std((0, 1)).max()
+
+    assert spread(0.65, 0.85) < 1  # nothing is known of after, and before is not shown for it
+    assert spread(0.2, 0.4) > 5
+    page.get_by_role("slider", name="Edge between Before and After").press("End")
+    page.wait_for_timeout(300)
+    assert spread(0.65, 0.85) > 5
+
+
 def place_of_a_building(page, address, view, box):
     """Where on the screen the first building lies, when all of the map is shown."""
     features = page.request.get(address + view["buildings"][1:]).json()["features"]
@@ -271,6 +387,26 @@ def test_the_class_of_an_image(page, inputs):
     page.wait_for_selector(".answer")
     assert page.locator(".answer").inner_text() in SICK.names
     assert len(re.findall(r"\d+\.\d %", page.locator(".bars").inner_text())) == 2
+
+    assert page.locator("figure").count() == 2
+    looked = page.get_by_role("img", name=re.compile("Grad-CAM"))
+    assert looked.evaluate("(image) => image.complete && image.naturalWidth") == 160
+
+
+def test_a_photo_goes_through_a_screening(page, inputs, address):
+    send(page, "screen", inputs / "eye.png")
+    page.wait_for_selector(".answer")
+    job = page.request.get(f"{address}api/jobs/{page.url.partition('#')[2]}").json()
+    row, stages = job["view"]["row"], job["view"]["stages"]
+    assert page.locator(".answer").inner_text() == row["result"]
+    assert "no diagnosis" in page.locator(".stage").inner_text()
+    assert page.locator(".stages li").all_inner_texts() == [f"{one['name'].title()}\n{one['state']}" for one in stages]
+    shown = page.locator(".pictures img").evaluate_all("all => all.map((one) => one.complete && one.naturalWidth)")
+    assert shown == [160] * (2 if job["view"]["contours"] else 1)
+    page.get_by_text("Result sheet, to read or print").click()
+    sheet = page.frame_locator("iframe.sheet")
+    sheet.locator("body").wait_for()
+    assert "eye.png" in sheet.locator("body").inner_text()
 
 
 def test_what_is_wrong_is_said_beside_the_file(page, inputs, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from catenary.cli.main import main
@@ -186,6 +187,8 @@ def test_the_command_serves_and_ends_in_order(tmp_path):
         try:
             line = run.stdout.readline()
             assert line.startswith("catenary serves eye at http://127.0.0.1:")
+            with httpx.Client(base_url=line.split(" at ")[1].split()[0]) as client:  # one connection
+                waits = [client.get("/health").elapsed.total_seconds() for _ in range(20)]
             run.send_signal(signal.SIGINT)
             _, told = run.communicate(timeout=60)
         finally:
@@ -193,3 +196,4 @@ def test_the_command_serves_and_ends_in_order(tmp_path):
     assert run.returncode == 130
     assert "interrupted" in told
     assert "Traceback" not in told
+    assert min(waits) < 0.03  # small packets that are held back take 40 ms each

@@ -198,10 +198,12 @@ class Scene {
     if (this.#photo === "swipe" && map) this.#left?.jumpTo({ center: map.getCenter(), zoom: map.getZoom() });
   }
 
-  /** Left of the edge the later photo and all layers are cut away, so that the earlier one below is seen. */
+  /** Left of the edge only the earlier photo is seen, right of it never: not even where the later one has no data. */
   #clip(): void {
     const canvas = this.#main?.getCanvas();
-    if (canvas) canvas.style.clipPath = this.#photo === "swipe" ? `inset(0 0 0 ${100 * this.#edge.share()}%)` : "";
+    const share = 100 * this.#edge.share();
+    if (canvas) canvas.style.clipPath = this.#photo === "swipe" ? `inset(0 0 0 ${share}%)` : "";
+    if (this.#left) this.#left.getCanvas().style.clipPath = `inset(0 ${100 - share}% 0 0)`;
   }
 
   #isCovered(x: number): boolean {
@@ -253,7 +255,7 @@ class Scene {
       .map((one) => {
         const rows = one.legend.map((entry) => {
           const number = one.id === "damage" ? grades[entry.name] : undefined;
-          const note = number === undefined ? null : h("span", { class: "note" }, `${count(number)} buildings`);
+          const note = number === undefined ? null : h("span", { class: "note" }, number === 1 ? "1 building" : `${count(number)} buildings`);
           return h("div", { class: "choice" }, swatch(entry.color), h("span", {}, entry.name), note);
         });
         return group(one.name, ...rows);
