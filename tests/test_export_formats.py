@@ -107,6 +107,10 @@ def test_integers_need_images_and_are_held_to_a_limit(tmp_path):
     assert all(behind[node.output[0]] == "QuantizeLinear" for node in pools)  # so that convolutions behind are fused
     with pytest.raises(ModelError, match=r"in int8 .* % of the pixels change class .* --precision fp16"):
         check_drift(written.drift, written.drift.changed - 1e-9, "onnx", "int8")
+    small = written.drift.model_copy(update={"changed": 4e-4, "dice": {"cup": 0.95}})  # few pixels, of a small target
+    with pytest.raises(ModelError, match=r"in int8 5 % of a target's Dice is lost .* more than 1 %"):
+        check_drift(small, 0.001, "onnx", "int8")
+    check_drift(small, 0.006, "onnx", "int8")
 
 
 def test_what_is_damaged_says_so(tmp_path):

@@ -24,6 +24,7 @@ from catenary.predict import (
     predict_files,
     save_model,
 )
+from catenary.predict.agreement import agreement_of
 from catenary.predict.backends import OpenVinoEngine, TorchEngine
 from catenary.predict.engines import Opened, Samples
 from catenary.predict.files import find_inputs
@@ -452,6 +453,7 @@ def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, mo
     monkeypatch.setattr(TorchEngine, "__init__", force)
     monkeypatch.setattr(TorchEngine, "__call__", call)
     monkeypatch.setattr(engines, "DRIFT", 1.0)
+    monkeypatch.setattr(engines, "LOST", 1.0)
     monkeypatch.setattr(engines, "_seconds", lambda engine, x: 2.0 - engine.low)  # half precision is faster
     assert open_predictor(run, engine="torch").engine.name.endswith("bf16")
     monkeypatch.setattr(engines, "DRIFT", 0.001)
@@ -460,6 +462,32 @@ def test_torch_leaves_half_precision_where_it_changes_too_much(run, tmp_path, mo
     model = open_predictor(run, engine="torch")
     assert model.engine.name.endswith("fp32")
     assert model.drift == 0
+
+
+def test_a_small_target_may_not_change_in_the_shade_of_a_large_image(run, monkeypatch, tmp_path):
+    """Of 10,000 pixels 40 are the target; losing 4 of them changes 0.04 % of all, and a tenth of it."""
+    card, model = load_card(run), run / "model.safetensors"
+    names = card.labels.target_names
+    wanted = np.zeros((1, len(names) + 1, 100, 100), np.float32)
+    wanted[:, 0] = 1.0
+    wanted[:, :2, 10:14, 20:30] = np.array([0, 1], np.float32).reshape(1, 2, 1, 1)
+    found = wanted.copy()
+    found[:, :2, 10:14, 20] = np.array([1, 0], np.float32).reshape(1, 2, 1)
+    agreement = agreement_of(found, wanted, card)
+    assert agreement.drift == pytest.approx(4e-4)
+    assert agreement.dice == {name: pytest.approx(72 / 76) if name == names[0] else 1.0 for name in names}
+
+    def open_(folder, precision):
+        engine = Pixelwise(lambda x: wanted if precision == "fp32" else found)
+        engine.seconds = 9 if precision == "fp32" else 1
+        return engine
+
+    monkeypatch.setattr(TorchEngine, "__call__", lambda self, x: wanted)
+    monkeypatch.setattr(engines, "_seconds", lambda engine, x: engine.seconds)
+    kind = replace(engines.ENGINES["openvino"], open=open_, precisions=lambda: ("fp32", "bf16"))
+    assert engines._choose_precision(kind, tmp_path, model, card, None)["precision"] == "fp32"
+    monkeypatch.setattr(engines, "LOST", 0.06)
+    assert engines._choose_precision(kind, tmp_path, model, card, None)["precision"] == "bf16"
 
 
 @pytest.mark.parametrize(

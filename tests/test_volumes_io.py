@@ -582,6 +582,9 @@ def test_segmentations_lie_on_their_source(study, name):
         ("Liver", "Liver"), ("edema", "Edema"), ("thing 3", "Tissue"),
     ]  # fmt: skip
     assert file.SegmentSequence[0].SegmentAlgorithmName == "catenary"
+    plain = pydicom.dcmread(study / "seg.dcm")
+    assert plain.SOPClassUID == pydicom.uid.SegmentationStorage
+    np.testing.assert_array_equal(plain.pixel_array, file.pixel_array)
     # Each frame, as any program sees it, is that of the source slice at its position.
     there = np.reshape(image.grid.affine, (3, 4))
     frames = file.pixel_array

@@ -22,8 +22,8 @@ from catenary.export.formats import Written, write
 from catenary.export.original import Original
 from catenary.io import write_image
 from catenary.io.files import atomic, write_text
+from catenary.predict.agreement import classes_of
 from catenary.predict.card import Card
-from catenary.predict.engines import classes_of
 from catenary.predict.prepare import Normaliser, normalise
 
 __all__ = ["RDF", "write_bioimageio"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from catenary.predict.agreement import agreement_of
 from catenary.predict.card import Card
-from catenary.predict.engines import classes_of
 
 __all__ = ["Drift", "drift_of"]
 
@@ -47,6 +45,11 @@ class Drift(BaseModel):
         of a probability, since a few images hardly change class."""
         return self.changed if self.scope == "pixel" else self.probability_mean
 
+    @property
+    def lost(self) -> float:
+        """The largest loss of Dice of a target."""
+        return 1 - min(self.dice.values(), default=1.0)
+
     def words(self) -> str:
         """In one line."""
         what = "pixels" if self.scope == "pixel" else "images"
@@ -76,15 +79,13 @@ def drift_of(
     """
     whole = card.labels.scope == "image"
     found = found.reshape(wanted.shape)
-    decided = [_class_of(one, card) if whole else classes_of(one, card) for one in (found, wanted)]
+    agreement = agreement_of(found, wanted, card)
     apart = np.abs(found.astype(np.float64) - wanted)
-    changed = decided[0] != decided[1]
-    if changed.ndim == found.ndim:  # each logit decides for itself; a pixel changes when one of them does
-        changed = changed.any(1)
+    changed = float((_class_of(found, card) != _class_of(wanted, card)).mean()) if whole else agreement.drift
     return Drift(
         scope=card.labels.scope,
-        changed=float(changed.mean()),
-        dice={} if whole else _dice(decided[0], decided[1], card),
+        changed=changed,
+        dice=agreement.dice,
         probability_max=float(apart.max()),
         probability_mean=float(apart.mean()),
         tiles=len(found),
@@ -102,15 +103,3 @@ def _class_of(answer: NDArray[np.float32], card: Card) -> NDArray[np.int64]:
     if card.labels.count > 2:
         return np.asarray(exact.argmax(1))
     return np.asarray(exact[:, 1] >= (card.thresholds[0] if card.thresholds else 0.5)).astype(np.int64)
-
-
-def _dice(one: NDArray[Any], other: NDArray[Any], card: Card) -> dict[str, float]:
-    found = {}
-    for index, name in enumerate(card.labels.target_names):
-        a, b = (
-            (side == index + 1) if card.labels.task == "exclusive" else side[:, index].astype(bool)
-            for side in (one, other)
-        )
-        total = int(a.sum()) + int(b.sum())
-        found[name] = 1.0 if total == 0 else 2 * int((a & b).sum()) / total
-    return found

@@ -22,6 +22,7 @@ from catenary.export.graphs import OnnxFile, halved, stamp_onnx, write_onnx
 from catenary.export.openvino_files import OpenVinoFile, stamp_openvino, write_openvino
 from catenary.export.original import Forward, Original, answers
 from catenary.export.passing import pass_integers
+from catenary.predict.agreement import DRIFT, LOST
 from catenary.predict.backends import TorchEngine
 from catenary.predict.card import load_card, load_weights
 from catenary.predict.hdf5 import write_hdf5
@@ -189,15 +190,19 @@ def check_drift(drift: Drift, limit: float, to: str, precision: str) -> None:
     """Refuse a copy that departs too far.
 
     Raises:
-        ModelError: `catenary.export.drift.Drift.decisive` is above the limit.
+        ModelError: `catenary.export.drift.Drift.decisive` is above the limit, or `Drift.lost` above ten times of it.
     """
-    if drift.decisive <= limit:
+    ratio = LOST / DRIFT
+    if drift.decisive <= limit and drift.lost <= ratio * limit:
         return
     what = "of the pixels change class" if drift.scope == "pixel" else "is the mean change of a probability"
+    share, most = drift.decisive, limit
+    if share <= limit:
+        what, share, most = "of a target's Dice is lost", drift.lost, ratio * limit
     remedy = "--precision fp16" if precision == "int8" else "another format"
     raise ModelError(
-        f"in {precision} {100 * drift.decisive:.3g} % {what} ({to}, {drift.tiles} tiles, {drift.on}), more than "
-        f"{100 * limit:.3g} %; use {remedy}, or allow more with --drift"
+        f"in {precision} {100 * share:.3g} % {what} ({to}, {drift.tiles} tiles, {drift.on}), more than "
+        f"{100 * most:.3g} %; use {remedy}, or allow more with --drift"
     )
 
 

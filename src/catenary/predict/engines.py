@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from catenary.errors import CatenaryError, ConfigError, MissingExtra, ModelError, near_match
 from catenary.io.files import file_digest, write_json
+from catenary.predict.agreement import DRIFT, LOST, agreement_of
 from catenary.predict.backends import (
     QUANTIZED,
     Engine,
@@ -34,10 +35,8 @@ from catenary.predict.backends import (
 from catenary.predict.card import MODEL, Card
 from catenary.predict.quantize import can_quantize, quantize
 
-__all__ = ["DRIFT", "ENGINES", "Opened", "Samples", "kept_in", "open_engine", "samples_like"]
+__all__ = ["ENGINES", "Opened", "Samples", "kept_in", "open_engine", "samples_like"]
 
-#: Largest share of pixels whose class may differ from torch's answer; of whole images, mean change of a probability.
-DRIFT = 0.001
 #: A coarser precision is taken when it is so many times faster.
 GAIN = 1.2
 _RECORD = "engine.json"
@@ -103,7 +102,7 @@ def open_engine(name: str, model: Path, card: Card, *, samples: Samples | None =
     Raises:
         ConfigError: There is no such engine.
         MissingExtra: Its package is not installed.
-        ModelError: Its answers differ from torch's in more than `DRIFT` of the pixels.
+        ModelError: Its answers differ from torch's in more than `DRIFT` of the pixels, or `LOST` of a target.
     """
     if name == "torch" or (name == "auto" and _has_gpu()):
         return _open_torch(model, card, samples)
@@ -118,7 +117,7 @@ def open_engine(name: str, model: Path, card: Card, *, samples: Samples | None =
 
 
 def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
-    """Torch in bf16 where it is faster and changes no more than `DRIFT` of the sample pixels, else in full precision.
+    """Torch in bf16 where it is faster and agrees with full precision on the samples, else in full precision.
 
     Measured once a model and device, and recorded, so that the same model gives the same answer every time.
     """
@@ -132,10 +131,10 @@ def _open_torch(model: Path, card: Card, samples: Samples | None) -> Opened:
         x = samples_like(card) if samples is None else samples.check
         found, low = engine(x), _seconds(engine, x)
         engine.low = False
-        drift = _drift(found, engine(x), card)
-        record = made_for | {"drift": drift, "faster": low < _seconds(engine, x)}
+        agreement = agreement_of(found, engine(x), card)
+        record = made_for | {"drift": agreement.drift, "lost": agreement.lost, "faster": low < _seconds(engine, x)}
         write_json(_writable(folder) / _RECORD, record)
-    engine.low = record["drift"] <= DRIFT and record["faster"]
+    engine.low = _agrees(record) and record["faster"]
     return Opened(engine, drift=record["drift"] if engine.low else 0.0)
 
 
@@ -165,14 +164,21 @@ def _open_converted(name: str, model: Path, card: Card, samples: Samples | None)
             record = _choose_precision(kind, folder, model, card, samples)
         record |= {"model": digest, "engine": name, "files": _sizes(folder)}
         write_json(folder / _RECORD, record)
-    if record["drift"] > DRIFT:
+    if not _agrees(record):
         what = "of the pixels" if card.labels.scope == "pixel" else "of probability"
+        share, limit = record["drift"], DRIFT
+        if share <= DRIFT:
+            what, share, limit = "of a target's Dice", record["lost"], LOST
         raise ModelError(
-            f"{name} differs from torch in {100 * record['drift']:.2f} % {what}, more than {100 * DRIFT:.1f} %; "
-            "use --engine torch"
+            f"{name} differs from torch in {100 * share:.2f} % {what}, more than {100 * limit:g} %; use --engine torch"
         )
     with _running(name):
         return Opened(kind.open(folder, record["precision"]), drift=record["drift"])
+
+
+def _agrees(record: dict[str, Any]) -> bool:
+    """Whether what was measured is near enough to torch's answer."""
+    return bool(record["drift"] <= DRIFT and record.get("lost", 0.0) <= LOST)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -239,14 +245,13 @@ def _choose_precision(kind: _Kind, folder: Path, model: Path, card: Card, sample
     tried: list[dict[str, Any]] = []
     for precision in precisions:
         engine = kind.open(folder, precision)
-        drift = _drift(engine(x), wanted, card)
+        agreement = agreement_of(engine(x), wanted, card)
         seconds = _seconds(engine, x) if len(precisions) > 1 else 0.0
-        tried.append(
-            {"precision": precision, "drift": drift, "seconds": seconds, "pixels": wanted.size // wanted.shape[1]}
-        )
+        record = {"precision": precision, "drift": agreement.drift, "lost": agreement.lost, "seconds": seconds}
+        tried.append(record | {"pixels": wanted.size // wanted.shape[1]})
     chosen, *coarser = tried
     for one in coarser:
-        if one["drift"] <= DRIFT and one["seconds"] * GAIN <= chosen["seconds"]:
+        if _agrees(one) and one["seconds"] * GAIN <= chosen["seconds"]:
             chosen = one
     if chosen["precision"] != "int8":
         for path in folder.glob(f"{Path(QUANTIZED).stem}.*"):
@@ -262,22 +267,6 @@ def _seconds(engine: Engine, x: NDArray[np.float32], *, repeats: int = 2) -> flo
         engine(x)
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def _drift(found: NDArray[np.float32], wanted: NDArray[np.float32], card: Card) -> float:
-    """How far answers depart from those that are wanted, see `Opened`."""
-    if card.labels.scope == "image":  # a few images hardly change class, but their probabilities tell
-        return float(np.abs(found - wanted).mean())
-    return float(np.mean(classes_of(found, card) != classes_of(wanted, card)))
-
-
-def classes_of(probability: NDArray[np.float32], card: Card) -> NDArray[Any]:
-    """Decided classes ``(n, *s)``, or ``(n, k, *s)`` booleans where each logit decides for itself."""
-    if card.labels.task == "exclusive":
-        return np.asarray(probability.argmax(1))
-    limits = np.asarray(card.thresholds or [0.5] * probability.shape[1], np.float32)
-    decided: NDArray[np.bool_] = probability > limits.reshape(-1, *(1,) * (probability.ndim - 2))
-    return decided
 
 
 def samples_like(card: Card, *, count: int = 2, side: int = 256) -> NDArray[np.float32]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT", "RECORD", "TARGETS", "Exported", "export"]
 
-#: Largest share of pixels that may change class; of classifiers, largest mean change of a probability.
+#: Largest share of pixels that may change class, a tenth of what Dice may lose; of classifiers, largest mean change
+#: of a probability.
 LIMIT = 0.001
 #: What lies beside exported files and says the same as their metadata, file name -> description.
 RECORD = "export.json"
@@ -60,7 +61,8 @@ def export(
             "" takes fp16 for phones and fp32 otherwise.
         data: A data set, or a folder of images, on which copies are compared with torch; the run's own when None. Where
             that is not to be found, made-up tiles serve. int8 needs real images.
-        drift: Largest share of pixels that may change class; of classifiers, largest mean change of a probability.
+        drift: Largest share of pixels that may change class, a tenth of what Dice may lose; of classifiers, largest
+            mean change of a probability.
         progress: Told of each network.
 
     Raises:
