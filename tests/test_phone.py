@@ -21,7 +21,7 @@ from catenary.predict.cleaning import clean_mask
 from catenary.predict.familiar import fit_familiar
 from catenary.predict.frames import in_frame, margins
 from catenary.predict.measure import drop_small
-from catenary.predict.prediction import paint_regions
+from catenary.predict.prediction import nest_regions, paint_regions
 from catenary.predict.prepare import Normaliser, framed, normalise, prepare, working_shape
 from catenary.predict.resample import resample_bands, running_argmax
 from catenary.predict.tiles import Tiling, blend, in_memory, pad_to
@@ -210,7 +210,7 @@ def _segmented(image, given, output):
     cleaned = [
         clean_mask(plane > 0, output["cleaning"].get(name, ())) for plane, name in zip(planes, REGIONS, strict=True)
     ]
-    return paint_regions(np.stack(cleaned), LABELS)
+    return paint_regions(nest_regions(np.stack(cleaned), LABELS), LABELS)
 
 
 def _judges(goldens, rng):

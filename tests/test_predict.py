@@ -28,6 +28,7 @@ from catenary.predict.agreement import agreement_of
 from catenary.predict.backends import OpenVinoEngine, TorchEngine
 from catenary.predict.engines import Opened, Samples
 from catenary.predict.files import find_inputs
+from catenary.predict.prediction import as_regions
 from catenary.predict.prepare import Normaliser, prepare
 from catenary.predict.quantize import quantize
 from catenary.recipe import Recipe, choose
@@ -187,16 +188,17 @@ def test_thresholds_of_the_card_decide():
     assert predictor(BINARY, thresholds=(0.71,))(image).mask.sum() == (image / 255 > 0.71).sum()
 
 
-def test_regions_are_decided_each_for_itself_and_painted_in_order():
+def test_a_part_lies_within_its_whole_and_what_is_scored_is_what_is_written():
     disc, cup = np.zeros((2, 30, 30), np.uint8)
     disc[5:25, 5:25], cup[10:20, 10:28] = 255, 255
     found = predictor(NESTED)(np.stack([disc, cup]))
     np.testing.assert_array_equal(found.regions[0], disc > 0)
-    np.testing.assert_array_equal(found.regions[1], cup > 0)
+    np.testing.assert_array_equal(found.regions[1], (cup > 0) & (disc > 0))
     assert found.mask[6, 6] == 1
     assert found.mask[15, 15] == 2
-    assert found.mask[15, 26] == 2
+    assert found.mask[15, 26] == 0  # found as a cup, where there is no disc
     assert found.mask[0, 0] == 0
+    np.testing.assert_array_equal(as_regions(found.mask, NESTED), found.regions)
 
 
 def test_small_objects_are_dropped_and_not_measured():

@@ -235,7 +235,7 @@ def test_models_are_described(client):
     (model,) = client.get("/api/models").json()
     assert (model["name"], model["kind"], model["rank"], model["task"]) == ("lesion", "segmentation", 2, "regions")
     assert model["classes"][1] == {"value": 1, "name": "lesion", "color": "#e69f00"}
-    assert model["targets"] == [{"value": 1, "name": "lesion", "color": "#e69f00", "threshold": 0.5}]
+    assert model["targets"] == [{"value": 1, "name": "lesion", "color": "#e69f00", "threshold": 0.5, "within": []}]
     assert "png" in model["accepts"]
     assert len(model["sha256"]) == 64
     assert "no score" in model["warning"]

@@ -121,7 +121,7 @@ def test_regions_are_each_shown(run, tmp_path):
     _, result, out = run("lesion", "image", [("image", path)], overlay=False)
     view = result["view"]
     assert view["task"] == "regions"
-    assert view["targets"] == [{"name": "lesion", "value": 1, "color": "#e69f00", "threshold": 0.5}]
+    assert view["targets"] == [{"name": "lesion", "value": 1, "color": "#e69f00", "threshold": 0.5, "within": []}]
     mask, shown = opened(out / "mask-shown.png"), opened(out / "probability-0.png")
     assert mask.shape == (60, 30)  # upright
     assert "turned upright" in " ".join(view["warnings"])

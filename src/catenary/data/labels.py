@@ -127,6 +127,15 @@ class LabelSet(BaseModel):
         """
         return tuple(self.regions.values()) if self.regions else tuple((i,) for i in range(1, self.count))
 
+    def target_within(self) -> tuple[tuple[int, ...], ...]:
+        """For each of `target_names`, which others it is a part of: those with all of its classes and more.
+
+        >>> LabelSet(names=("background", "rim", "cup"), regions={"disc": (1, 2), "cup": (2,)}).target_within()
+        ((), (0,))
+        """
+        members = [set(classes) for classes in self.target_members()]
+        return tuple(tuple(i for i, other in enumerate(members) if own < other) for own in members)
+
     def multi_hot(self) -> NDArray[np.uint8]:
         """Table ``(256, channels)`` from class index to the 0/1 target of each logit; the row of IGNORE is zero.
 

@@ -153,6 +153,7 @@ def _output(card: Card) -> dict[str, Any]:
         "decide": "above",
         "thresholds": list(card.thresholds or (0.5,) * labels.channels),
         "values": _painted(labels),
+        "within": [list(around) for around in labels.target_within()],
     }
 
 

@@ -15,7 +15,7 @@ from catenary.data.labels import LabelSet
 from catenary.io import write_image, write_mask, write_probability
 from catenary.types import Grid, Image
 
-__all__ = ["Prediction", "paint_regions"]
+__all__ = ["Prediction", "as_regions", "nest_regions", "paint_regions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,22 @@ class Prediction:
             OutputError: The ending is not known or the file cannot be written.
         """
         write_image(path, np.ascontiguousarray(np.moveaxis(self.overlay(), -1, 0)))
+
+
+def nest_regions(regions: Bool[np.ndarray, "r *s"], labels: LabelSet) -> Bool[np.ndarray, "r *s"]:
+    """Regions cut to those that they are a part of, so that a label map can hold them: no cup outside of a disc.
+
+    Each region is decided for itself, and nothing else keeps a part within its whole.
+
+    >>> labels = LabelSet(names=("background", "rim", "cup"), regions={"disc": (1, 2), "cup": (2,)})
+    >>> nest_regions(np.array([[[True, True, False]], [[False, True, True]]]), labels)[1]
+    array([[False,  True, False]])
+    """
+    nested = regions.copy()
+    for index, around in enumerate(labels.target_within()):
+        for other in around:
+            nested[index] &= regions[other]
+    return nested
 
 
 def paint_regions(regions: Bool[np.ndarray, "r *s"], labels: LabelSet) -> UInt8[np.ndarray, "*s"]:

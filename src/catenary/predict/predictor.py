@@ -23,7 +23,7 @@ from catenary.predict.engines import Opened, Samples, open_engine
 from catenary.predict.frames import in_frame, margins, widened
 from catenary.predict.inputs import as_image, doubts
 from catenary.predict.measure import drop_small, measure
-from catenary.predict.prediction import Prediction, paint_regions
+from catenary.predict.prediction import Prediction, nest_regions, paint_regions
 from catenary.predict.prepare import Coefficients, Normaliser, normalise, prepare, told_of, working_shape
 from catenary.predict.quantities import quantities
 from catenary.predict.refine import refined
@@ -313,7 +313,9 @@ class Predictor:
         if labels.task == "overlapping":
             cleaned = [drop_small(plane, smallest) for plane in decided] if smallest else decided
             pairs = zip(cleaned, labels.target_names, strict=True)
-            regions = np.stack([clean_mask(plane > 0, steps.get(name, ())) for plane, name in pairs])
+            regions = nest_regions(
+                np.stack([clean_mask(plane > 0, steps.get(name, ())) for plane, name in pairs]), labels
+            )
             return paint_regions(regions, labels), regions, kept
         label = drop_small(decided, smallest) if smallest else decided
         return clean_label(label, labels, steps) if steps else label, None, kept

@@ -34,6 +34,7 @@ class Target:
         color: As in ``"#e69f00"``.
         threshold: Probability from which it is found; None where classes exclude one another.
         plane: Its plane among the probabilities.
+        within: Which others it is a part of, by their place in the list; it counts only where they are found, too.
     """
 
     name: str
@@ -41,10 +42,12 @@ class Target:
     color: str
     threshold: float | None
     plane: int
+    within: tuple[int, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """As JSON."""
-        return {"name": self.name, "value": self.value, "color": self.color, "threshold": self.threshold}
+        told = {"name": self.name, "value": self.value, "color": self.color, "threshold": self.threshold}
+        return told | {"within": list(self.within)}
 
 
 @dataclass(kw_only=True)
@@ -112,7 +115,7 @@ def targets_of(labels: LabelSet, thresholds: Sequence[float]) -> list[Target]:
     [('ysz', 1), ('nickel', 2)]
     """
     found = []
-    members = labels.target_members()
+    members, within = labels.target_members(), labels.target_within()
     for index, (name, classes) in enumerate(zip(labels.target_names, members, strict=True)):
         later = {c for other in members[index + 1 :] for c in other} if labels.regions else set()
         value = next((c for c in classes if c not in later), classes[0])  # as `paint_regions` paints it
@@ -120,7 +123,8 @@ def targets_of(labels: LabelSet, thresholds: Sequence[float]) -> list[Target]:
         threshold = None if exclusive else (thresholds[index] if index < len(thresholds) else 0.5)
         found.append(
             Target(
-                name=name, value=value, color=_colour(labels, value), threshold=threshold, plane=index + exclusive
+                name=name, value=value, color=_colour(labels, value), threshold=threshold, plane=index + exclusive,
+                within=within[index],
             )
         )  # fmt: skip
     return found

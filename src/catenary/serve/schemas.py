@@ -43,6 +43,9 @@ class TargetInfo(ClassInfo):
     """What a segmentation finds: a class, or a region of several classes."""
 
     threshold: float | None = Field(description="Probability from which it is found; null: the likeliest class wins.")
+    within: list[int] = Field(
+        default=[], description="Targets that it is a part of; it counts only where they are found."
+    )
 
 
 class ModelInfo(_Told):

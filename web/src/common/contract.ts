@@ -79,6 +79,8 @@ export interface Target {
   value: number;
   color: string;
   threshold: number | null;
+  /** Places of the targets that it is a part of; it counts only where they are found, too. */
+  within: number[];
 }
 
 /** A row of a table of measurements; which columns there are depends on the model. */

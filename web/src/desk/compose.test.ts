@@ -11,10 +11,12 @@ describe("thresholds", () => {
 
   it("paints later regions over earlier ones", () => {
     const planes = [
-      { plane: Uint8Array.of(200, 200, 0), threshold: 0.5, value: 1 },
-      { plane: Uint8Array.of(0, 200, 0), threshold: 0.5, value: 2 },
+      { plane: Uint8Array.of(200, 200, 0, 0), threshold: 0.5, value: 1, within: [] },
+      { plane: Uint8Array.of(0, 200, 0, 200), threshold: 0.5, value: 2, within: [0] },
     ];
-    expect([...paint(planes, 3)]).toEqual([1, 2, 0]);
+    expect([...paint(planes, () => true, 4)]).toEqual([1, 2, 0, 0]); // no part outside of its whole
+    expect([...paint(planes, (at) => at === 1, 4)]).toEqual([0, 2, 0, 0]);
+    expect([...paint(planes, (at) => at === 0, 4)]).toEqual([1, 1, 0, 0]);
   });
 });
 

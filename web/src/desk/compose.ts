@@ -27,13 +27,28 @@ export function level(threshold: number): number {
   return Math.round(threshold * 255);
 }
 
-/** Regions that may overlap, painted in their order: the value of the last shown one whose p >= its threshold. */
-export function paint(planes: { plane: Uint8Array; threshold: number; value: number }[], length: number): Uint8Array {
+/** A region with its probability; `within` are the places of those that it is a part of. */
+export interface Region {
+  plane: Uint8Array;
+  threshold: number;
+  value: number;
+  within: number[];
+}
+
+/** Where one of some regions is: p >= its threshold, and those that it is a part of are there, too. */
+export function inside(regions: Region[], at: number): (pixel: number) => boolean {
+  const all = [at, ...regions[at]!.within].map((one) => ({ plane: regions[one]!.plane, limit: level(regions[one]!.threshold) }));
+  return (pixel) => all.every(({ plane, limit }) => plane[pixel]! >= limit);
+}
+
+/** Regions that may overlap, painted in their order: the value of the last one that is shown and there. */
+export function paint(regions: Region[], shown: (at: number) => boolean, length: number): Uint8Array {
   const out = new Uint8Array(length);
-  for (const { plane, threshold, value } of planes) {
-    const limit = level(threshold);
-    for (let i = 0; i < length; i++) if (plane[i]! >= limit) out[i] = value;
-  }
+  regions.forEach(({ value }, at) => {
+    if (!shown(at)) return;
+    const there = inside(regions, at);
+    for (let i = 0; i < length; i++) if (there(i)) out[i] = value;
+  });
   return out;
 }
 

@@ -4,7 +4,7 @@ import type { Api } from "../../common/api";
 import type { ImageView, Target } from "../../common/contract";
 import { h } from "../../common/dom";
 import { percent } from "../../common/format";
-import { above, colour, level, outline, paint, tally, veil, type Look } from "../compose";
+import { above, colour, inside, outline, paint, tally, veil, type Look, type Region } from "../compose";
 import { zoomCanvas } from "../parts/canvas";
 import { cautions, classSwitch, group, segments, slider, swatch } from "../parts/controls";
 import { measured } from "../parts/measured";
@@ -55,16 +55,22 @@ class Overlay {
 
   /** Regions lie in one another: where one is hidden, what it lies in is seen. */
   #regions(): Uint8Array {
-    const { own, planes, hidden, thresholds } = this;
-    if (!planes.size || (!thresholds.size && !hidden.size)) return own.data;
-    const layers = this.view.targets.flatMap((target) => {
-      const p = planes.get(target.name);
-      return p && !hidden.has(target.name) ? [{ plane: p.data, threshold: this.threshold(target), value: target.value }] : [];
-    });
-    const painted = paint(layers, own.data.length);
+    const { own, hidden, thresholds, view } = this;
+    const regions = this.#planes();
+    if (!regions || (!thresholds.size && !hidden.size)) return own.data;
+    const painted = paint(regions, (at) => !hidden.has(view.targets[at]!.name), own.data.length);
     // what the model has tidied away stays away until a threshold is moved
     if (!thresholds.size) for (let i = 0; i < painted.length; i++) if (own.data[i] === 0) painted[i] = 0;
     return painted;
+  }
+
+  /** Probability and threshold of every target; null where probabilities were not kept. */
+  #planes(): Region[] | null {
+    const found = this.view.targets.flatMap((target) => {
+      const p = this.planes.get(target.name);
+      return p ? [{ plane: p.data, threshold: this.threshold(target), value: target.value, within: target.within }] : [];
+    });
+    return found.length === this.view.targets.length ? found : null;
   }
 
   threshold(target: Target): number {
@@ -95,8 +101,9 @@ class Overlay {
     if (!thresholds.size && typeof measured === "number") return measured;
     const known = own.data.length - counts[255]!;
     if (view.task === "exclusive") return counts[target.value]! / Math.max(1, known);
-    const limit = level(this.threshold(target));
-    const found = this.planes.get(target.name)?.data.reduce((sum, p) => sum + (p >= limit ? 1 : 0), 0) ?? 0;
+    const regions = this.#planes();
+    const there = regions && inside(regions, view.targets.indexOf(target));
+    const found = there ? own.data.reduce((sum, _, pixel) => sum + (there(pixel) ? 1 : 0), 0) : 0;
     return found / Math.max(1, known);
   }
 }

@@ -105,11 +105,13 @@ export function labelled(planes: readonly Plane<Float32Array>[], size: Pair, out
   const names = Object.keys(output.regions);
   const members = Object.values(output.regions);
   const mask = { data: new Uint8Array(height * width), height, width };
-  decided.forEach((plane, k) => {
-    const clean = cleaned(withoutSpecks(plane, output.smallest), output.cleaning[names[k]] ?? []);
+  const tidy = decided.map((plane, k) => cleaned(withoutSpecks(plane, output.smallest), output.cleaning[names[k]] ?? []));
+  tidy.forEach((plane, k) => {
     const later = new Set(members.slice(k + 1).flat());
     const painted = members[k].find((value) => !later.has(value)) ?? members[k][0];
-    clean.data.forEach((value, at) => value && (mask.data[at] = painted));
+    // a part counts only within its whole: no cup outside of a disc
+    const around = tidy.filter((_, i) => members[i].length > members[k].length && members[k].every((one) => members[i].includes(one)));
+    plane.data.forEach((value, at) => value && around.every((whole) => whole.data[at]) && (mask.data[at] = painted));
   });
   return mask;
 }
