@@ -36,6 +36,15 @@ def test_every_decision_has_a_reason_and_a_value():
     assert all(len(reason) > 10 for _, _, reason in found.rows())
 
 
+def test_weights_of_another_run_learn_at_a_tenth_of_the_rate_unless_told():
+    rates = [
+        plan(fingerprint(), Budget(steps=50), override(Recipe(), wish))
+        for wish in ([], ["transfer.init=run"], ["transfer.init=run", "train.lr=0.002"])
+    ]
+    assert [found.recipe.train.lr for found in rates] == pytest.approx([3e-3, 3e-4, 2e-3])
+    assert rates[1].reasons["train.lr"].startswith("a tenth of the 0.003")
+
+
 def test_more_minutes_buy_a_wider_network():
     widths = [
         plan(fingerprint(), Budget(minutes=m, speeds=SPEEDS), Recipe()).recipe.model.widths[0] for m in (1, 7, 60)

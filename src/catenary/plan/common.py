@@ -150,9 +150,10 @@ def schedule(choices: Choices, data: Fingerprint, budget: Budget) -> int:
     else:
         chosen = [s for s in budget.speeds if s.base == recipe.model.widths[0]]
         steps = int(60 * recipe.train.minutes / (chosen[0].seconds * choices.haste)) if chosen else 0
-    choices.decide(
-        {"train.lr": 3e-3 if recipe.model.norm != "none" else 3e-4}, "tried on small sets with this optimiser"
-    )
+    rate, why = 3e-3 if recipe.model.norm != "none" else 3e-4, "tried on small sets with this optimiser"
+    if recipe.transfer.init:
+        rate, why = rate / 10, f"a tenth of the {rate:g} of fresh weights, so that what the run has learnt is kept"
+    choices.decide({"train.lr": rate}, why)
     decay = 0.99 if not steps else min(0.999, 1 - 10 / max(steps, 20))
     choices.decide(
         {"train.ema": round(max(decay, 0.9), 4)}, "averages the weights over about the last tenth of training"
