@@ -3,8 +3,8 @@
     python benchmarks/few_shot.py --out FOLDER [--steps 240] [--more 60] [--aoi 16]
 
 The model is the recipe's, trained on the eight made-up cities of `damage_city.py`. The new place is eight other cities
-at twice the pixel size, under other colours, displaced by up to 4 pixels: a few tiles of 256x256 to adapt with (divided by city
-as always, so that fewer of them train), and 24 of 512x512 of eight further cities of that kind to test on.
+at twice the pixel size, under other colours, displaced by up to 4 pixels: a few tiles of 256x256 to adapt with, divided
+by city as always, so that fewer of them train, and 24 of 512x512 of eight further cities of that kind to test on.
 """
 
 from __future__ import annotations
