@@ -322,6 +322,13 @@ def test_a_clear_result_is_said_plainly_and_without_caution():
     assert (said.verdict, said.baseline, said.cautions) == ("above", "threshold", [])
 
 
+def test_all_cases_of_another_place_are_unseen_and_those_of_training_are_named():
+    said = say(split="all")
+    assert said.sentence.startswith("On all 40 images of liver, the model")
+    assert not said.cautions
+    assert "trained on 1 of the 40 scored images (a)" in say(split="all", trained_on=["a"]).cautions[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict", "words"),
     [

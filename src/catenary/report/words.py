@@ -229,7 +229,10 @@ def headline(
     known = {name: value for name, value in baselines.items() if value is not None}
     best = max(known, key=lambda name: known[name]) if known else ""
     verdict = _verdict(mean, known[best] if best else None)
-    where = f"On {count(n, f'{SPLIT_WORDS.get(split, split)} {nouns.image}')} of {dataset}"
+    if split == "all":
+        where = f"On {'all ' if n > 1 else ''}{count(n, nouns.image)} of {dataset}"
+    else:
+        where = f"On {count(n, f'{SPLIT_WORDS.get(split, split)} {nouns.image}')} of {dataset}"
     if mean.value is None:
         sentence = f"{where} no Dice could be computed, so nothing can be said about the model."
     else:
@@ -295,7 +298,7 @@ def _cautions(
     image: str,
 ) -> list[str]:
     said: list[str] = []
-    if split != "test":
+    if split not in ("test", "all"):  # all cases may be of another place; those that training saw are named
         words = SPLIT_WORDS.get(split, split)
         said.append(f"These are {words} cases, not unseen test cases: expect lower scores on new {image}s.")
     if verdict in ("unclear", "below"):
